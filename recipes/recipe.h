@@ -1,0 +1,100 @@
+/* recipe.h -- a recipe is a stack of views, written down.
+ *
+ * recipe_load checks a recipe against version 1 of the format (recipes/recipe.schema.json): every mistake is
+ * named with its JSON path
+ * ("outputs[1].type"), unknown keys get the nearest known one. What needs the base (200 of 128 experts,
+ * context above factor x original) is checked when the stack is opened. Keys of the format that this version
+ * doesn't build yet are ERR_UNSUPPORTED by name. */
+#ifndef RECAST_RECIPES_RECIPE_H
+#define RECAST_RECIPES_RECIPE_H
+
+#include "core/dtype.h"
+#include "model/model.h"
+#include "model/proof.h"
+
+typedef enum OutputFormat { OUTPUT_GGUF, OUTPUT_HF } OutputFormat;
+
+typedef struct RecipeOutput {
+    OutputFormat format;
+    DType type;            /* GGUF: DT_F32, DT_F16 or DT_BF16 */
+    const char *type_name; /* as asked, lower case: "bf16"; "" for hf */
+    uint32_t bake_dynamic; /* "gguf_dynamic": {"bake": L}; 0 if absent */
+    const char
+        *file_name;    /* in the package: "{name}-BF16.gguf"; "hf", a directory, for the Hugging Face form */
+    const cJSON *json; /* the output's own object */
+} RecipeOutput;
+
+typedef struct Recipe {
+    const char *path;            /* as given */
+    const char *directory;       /* what its relative paths are relative to */
+    const char *name;            /* a file name without directories: [A-Za-z0-9._-]+ */
+    const char *repo, *revision; /* base.repo (NULL if absent), base.revision ("main" if absent) */
+    const char *base_path;       /* base.path resolved against directory; NULL if absent */
+    const char *commit;          /* pins, NULL if absent */
+    const cJSON *sha256;         /* {"file": "hex"}; NULL if absent */
+    const char *weights_sha256;
+    const cJSON *overrides; /* object, maybe empty; never NULL */
+    bool accept_inert_dynamic;
+    size_t n_outputs;
+    const RecipeOutput *outputs; /* at least one */
+    size_t n_prompts;
+    const char *const *prompts;   /* validate.prompts; a default prompt if absent */
+    uint32_t n_tokens;            /* validate.tokens, default 64 */
+    const char *license, *author; /* package.*: NULL if absent */
+    size_t n_tags;
+    const char *const *tags;
+    cJSON *json;        /* the whole, after --set */
+    const char *text;   /* of the file, as spelled */
+    size_t text_length; /* bytes */
+    bool edited;        /* --set changed something: json says more than text */
+    Arena *arena;
+} Recipe;
+
+/* sets: "overrides.num_experts_per_tok=12", "outputs[0].type=f16" or "outputs.0.type=f16" (value: JSON, or a
+ * bare string), applied before checking; objects and arrays that are missing on the way are made. Errors:
+ * ERR_USAGE (a malformed set), ERR_IO, ERR_FORMAT (not JSON), ERR_RECIPE, ERR_UNSUPPORTED. */
+int recipe_load(Recipe **out, const char *path, const char *const *sets, size_t n_sets,
+                const Allocator *allocator, Error *err) MUST_CHECK;
+void recipe_close(Recipe *r); /* NULL-safe */
+/* outputs[output].file_name: what this output is called in the package. */
+const char *recipe_output_name(const Recipe *r, size_t output);
+
+/* The checkpoint directory: base.path, else the snapshot in the Hugging Face cache (cache_root: value for
+ * HF_HUB_CACHE; NULL: none). In the arena of the recipe. *commit is the snapshot's commit or the recipe's,
+ * NULL if there is none. Error: ERR_IO naming the exact `hf download` command. */
+int recipe_locate(Recipe *r, const char *cache_root, const char **directory, const char **commit,
+                  Error *err) MUST_CHECK;
+/* Compares a proof with the recipe's pins and with the hashes that the cache's blob names promise (64 hex
+ * digits). ERR_CHECK names file, expected and found. *pinned: how many files and digests a pin covered. */
+int recipe_check_pins(const Recipe *r, const Model *source, const SourceProof *proof, const char *commit,
+                      size_t *pinned, Error *err) MUST_CHECK;
+/* The recipe's own text with the pins set (base.commit, base.sha256, base.weights_sha256), all else as it was
+ * spelled; after
+ * --set, the edited tree is printed instead. */
+int recipe_pinned_text(const Recipe *r, const SourceProof *proof, const char *commit, Buffer *text,
+                       Error *err) MUST_CHECK;
+/* RFC 8785 JSON of what decides the bytes of one output: base (repo, commit, hashes), overrides, this output;
+ * not the name, prompts, package or paths. commit NULL: the recipe's pin, if it has one. The same recipe
+ * (pinned or not) and source always give the same text. */
+int recipe_derivation(const Recipe *r, size_t output, const SourceProof *proof, const char *commit,
+                      Buffer *json, Error *err) MUST_CHECK;
+/* The same for a plain conversion to `type_name` ("bf16") without a recipe: base (hashes) and output only. */
+int recipe_plain_derivation(const char *type_name, const SourceProof *proof, Buffer *json,
+                            Error *err) MUST_CHECK;
+
+/* The stack of views over an open source. Members that are not needed are NULL; `top` is what to read. The
+ * source is borrowed. */
+typedef struct RecipeStack {
+    Model *override; /* source with the recipe's parameters, HF or GGUF form */
+    Model *names;    /* GGUF form (only for a gguf output over a checkpoint) */
+    Model *retype;   /* only for a gguf output */
+    Model *top;
+} RecipeStack;
+int recipe_stack_open(RecipeStack *out, const Recipe *r, size_t output, const Model *source,
+                      const Allocator *allocator, Error *err) MUST_CHECK;
+/* Only the override: what `run RECIPE` reads and generation is compared with. */
+int recipe_override_open(RecipeStack *out, const Recipe *r, const Model *source, const Allocator *allocator,
+                         Error *err) MUST_CHECK;
+void recipe_stack_close(RecipeStack *s);
+
+#endif

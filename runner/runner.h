@@ -1,0 +1,46 @@
+/* runner.h -- the forward pass of a model: tokens in, logits out.
+ *
+ * Strict arithmetic (docs/arithmetic.md): the same model, tokens and options give the same bits of logits on
+ * every machine. This is the readable reference (ref/); faster backends must equal it bit for bit. Takes a
+ * model in either form (a Hugging Face one is shown through the gguf-names view), float weights only. */
+#ifndef RECAST_RUNNER_RUNNER_H
+#define RECAST_RUNNER_RUNNER_H
+
+#include "model/model.h"
+
+typedef enum KvType { KV_F32, KV_F16 } KvType;
+
+typedef struct RunnerOptions {
+    uint32_t context; /* positions to make room for; 0: the model's context length */
+    KvType kv;
+    uint32_t rope_length; /* `dynamic`: fixed length of the frequency table; 0: the native context, which then
+                             is the limit */
+    unsigned threads;     /* 0: one a processor */
+} RunnerOptions;
+
+typedef struct Runner Runner;
+
+/* Checks tensors and shapes, maps the files, makes the RoPE table and the KV cache. model must outlive the
+ * runner. Errors: ERR_UNSUPPORTED (family, weight type, rope type), ERR_FORMAT (missing tensor, wrong shape:
+ * expected and found), ERR_MEMORY with the size asked for, ERR_LIMIT. */
+int runner_open(Runner **out, const Model *model, RunnerOptions options, const Allocator *allocator,
+                Error *err) MUST_CHECK;
+void runner_close(Runner *r); /* NULL-safe */
+
+const ModelParams *runner_params(const Runner *r);
+const char *runner_arithmetic(const Runner *r); /* "recast-arithmetic-1/f32 activations/kv f32" */
+uint32_t runner_position(const Runner *r);      /* tokens in the KV cache */
+uint32_t runner_context(const Runner *r);       /* positions there is room for */
+void runner_reset(Runner *r);                   /* forget all tokens */
+/* Appends tokens to the sequence and computes the logits that follow the last one. Errors: ERR_LIMIT (context
+ * full, or beyond the native length with `dynamic`), ERR_USAGE (token id out of range, no tokens),
+ * ERR_NUMERIC (non-finite logits: layer and token), ERR_INTERRUPTED. After an error the runner must be reset.
+ */
+int runner_forward(Runner *r, const uint32_t *tokens, size_t count, Error *err) MUST_CHECK;
+const float *
+runner_logits(const Runner *r); /* n_vocab floats after the last token; borrowed, valid until the next call */
+
+/* The bytes of the KV cache for a context, before allocating it. false on overflow. */
+bool runner_kv_bytes(const ModelParams *p, uint32_t context, KvType kv, uint64_t *bytes);
+
+#endif

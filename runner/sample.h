@@ -1,0 +1,27 @@
+/* sample.h -- choosing the next token: greedy, or temperature with top-k, top-p and min-p and a seed.
+ * The same seed gives the same tokens on every machine: strict math, a counter-based generator, ties to the
+ * lower id. */
+#ifndef RECAST_RUNNER_SAMPLE_H
+#define RECAST_RUNNER_SAMPLE_H
+
+#include "core/memory.h"
+
+typedef struct SampleOptions {
+    float temperature; /* 0: greedy */
+    uint32_t top_k;    /* 0: off */
+    float top_p;       /* 1: off */
+    float min_p;       /* 0: off */
+    uint64_t seed;
+} SampleOptions;
+
+typedef struct Sampler Sampler;
+int sampler_open(Sampler **out, SampleOptions options, uint32_t n_vocab, const Allocator *allocator,
+                 Error *err) MUST_CHECK;
+void sampler_close(Sampler *s);
+/* The next token for n_vocab logits. Draws one number from the stream when temperature > 0. */
+uint32_t sampler_next(Sampler *s, const float *logits);
+/* The largest logit's index (ties to the lower) and how far the second one is below it (margin >= 0; may be
+ * NULL). */
+uint32_t sample_greedy(const float *logits, uint32_t n, float *margin);
+
+#endif

@@ -1,0 +1,53 @@
+#!/bin/sh
+# run.sh BUILD [--update] -- runs every unit test program and every command-line script, and closes with one line of counts.
+#
+# A command-line test is tests/cli/NAME.sh: it runs in an empty directory with $RECAST (the program) and $TOP (the project) set; what it
+# prints, stderr included, must equal tests/cli/NAME.expected. --update writes those files anew: read the difference before you
+# commit it.
+set -u
+cd "$(dirname "$0")/.."
+case "$1" in /*) build=$1 ;; *) build=$PWD/$1 ;; esac
+update=${2:-}
+passed=0 failed=0 skipped=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/recast-test.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT INT TERM
+export TMPDIR=$work LC_ALL=C
+# leaks at exit of a forked Criterion worker are found by the sanitizer as usual
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+
+for test in "$build"/tests/test_*; do
+    case "$test" in *.d | *.o) continue ;; esac
+    [ -f "tests/unit/$(basename "$test").c" ] || continue # left from an older tree
+    log=$work/log
+    "$test" --color=never >"$log" 2>&1
+    status=$?
+    line=$(grep -a 'Synthesis: Tested:' "$log" | tail -n 1)
+    ok=$(printf '%s' "$line" | sed -n 's/.*Passing: \([0-9]*\).*/\1/p')
+    bad=$(printf '%s' "$line" | sed -n 's/.*Failing: \([0-9]*\) | Crashing: \([0-9]*\).*/\1 \2/p' | awk '{print $1 + $2}')
+    skip=$(grep -ac '\[SKIP\]' "$log")
+    [ -n "$line" ] || { ok=0 bad=1; }
+    [ "$status" = 0 ] || [ "$bad" != 0 ] || bad=1
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    echo "$(basename "$test"): $ok passed, $bad failed"
+    [ "$bad" = 0 ] || cat "$log"
+done
+
+export RECAST=$build/recast TOP=$PWD
+for script in tests/cli/*.sh; do
+    name=$(basename "$script" .sh)
+    mkdir "$work/$name"
+    (cd "$work/$name" && HOME=$work/$name sh "$TOP/$script") >"$work/$name.out" 2>&1 </dev/null
+    chmod -R u+rwx "$work/$name"
+    if [ "$update" = --update ]; then cp "$work/$name.out" "tests/cli/$name.expected"; fi
+    if cmp -s "$work/$name.out" "tests/cli/$name.expected"; then
+        passed=$((passed + 1))
+        echo "cli $name: passed"
+    else
+        failed=$((failed + 1))
+        echo "cli $name: FAILED"
+        diff -u "tests/cli/$name.expected" "$work/$name.out"
+    fi
+done
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

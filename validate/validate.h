@@ -1,0 +1,47 @@
+/* validate.h -- all checks that apply to an artifact or a package; fills a report, prints nothing.
+ *
+ * Groups: structure (the file is well-formed, complete, of the right shapes, and its provenance agrees with
+ * itself), hashes (every file against manifest.json), source (per-tensor identity and weights digest against
+ * a source that was supplied), rebuild (the recipe, run again to hash, gives these bytes), generation
+ * (recorded hashes reproduced), quality (with lossy types; not run here). Each check is pass, fail or not run
+ * (reason). Verdict: "consistent" (agrees with its own manifest), "derived" (follows from a source that was
+ * supplied), "failed", "nothing shown". */
+#ifndef RECAST_VALIDATE_VALIDATE_H
+#define RECAST_VALIDATE_VALIDATE_H
+
+#include "core/progress.h"
+#include "core/report.h"
+#include "packager/manifest.h"
+#include "recipes/recipe.h"
+
+typedef struct ValidateOptions {
+    const Model *source;      /* the base checkpoint, open; NULL: source checks are not run */
+    const SourceProof *proof; /* of the source if known already; NULL: computed when needed */
+    const Recipe *recipe;     /* NULL: the package's own recipe.json, if it is a package */
+    const char *commit;       /* of the source; NULL if unknown */
+    unsigned threads;
+    const Progress *progress;
+    const Allocator *allocator;
+} ValidateOptions;
+
+/* path: a GGUF file, a checkpoint directory or a package directory (one with manifest.json). Returns an error
+ * only if validation itself could not be done; a failed check is in the report. */
+int validate_path(Report **out, const char *path, const ValidateOptions *options, Error *err) MUST_CHECK;
+
+/* --require: "structure,hashes": adds a failed check for each listed group that is not a pass. ERR_USAGE for
+ * an unknown group. */
+int validate_require(Report *r, const char *list, Error *err) MUST_CHECK;
+
+/* Generates for each prompt with exactly n_tokens tokens in strict arithmetic, KV f32 (at most 2,048
+ * positions). Used by the pipeline to record and by validate to check. model: any lossless form. artifact:
+ * the path to record, NULL for the source with overrides. */
+int validate_generate(GenerationRecord *out, const Model *model, const char *prompt, uint32_t n_tokens,
+                      const char *artifact, unsigned threads, Arena *arena, Error *err) MUST_CHECK;
+
+/* Checks one artifact that was just built, against what it was built from, into r: structure, source and
+ * generation groups. */
+int validate_artifact(Report *r, const char *label, const Model *artifact, const Model *derived,
+                      const SourceProof *proof, size_t n_expected, const GenerationRecord *expected,
+                      const ValidateOptions *options, Error *err) MUST_CHECK;
+
+#endif

@@ -5,6 +5,9 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 SANITIZE ?=
 VERSION  := 0.1.0
+# V=1 shows whole commands.
+Q        := $(if $(V),,@)
+say       = $(if $(V),:,printf '  %s %s\n' $(1) $(2))
 
 ROOMS := core model recipes convert runner packager validate
 PKGS  := libcrypto libcjson
@@ -89,28 +92,31 @@ unit-tests: $(TESTS)
 # ---- rules ----
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	@$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
 define room_rule
 $(BUILD)/lib/$(1).a: $$(call objects,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(Q)ar rcs $$@ $$^
 endef
 $(foreach room,$(ROOMS),$(eval $(call room_rule,$(room))))
 
 $(BUILD)/lib/cli.a: $(cli_lib)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/recast: $(BUILD)/obj/cli/main.o $(call room_libs,$(below_cli))
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
 define test_rule
 $(BUILD)/tests/test_$(1)_%: tests/unit/test_$(1)_%.c $$(call room_libs,$$(below_$(1)))
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) -Itests/unit -MMD -MP -MF $$@.d -o $$@ $$(filter %.c,$$^) $$(filter %.a,$$^) $$(LIBS) -lcriterion
+	@$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) -Itests/unit -MMD -MP -MF $$@.d -o $$@ $$(filter %.c,$$^) $$(filter %.a,$$^) $$(LIBS) -lcriterion
 endef
 $(foreach room,$(ROOMS) cli,$(eval $(call test_rule,$(room))))
 

@@ -1,0 +1,120 @@
+/* faults.h -- system calls that fail when a test says so. Include it in one source file of a test program.
+ *
+ * A function defined in the program is used by the linker in place of the C library's. Each of these asks the
+ * kernel directly unless a fault is set, so what happens around the fault is real. */
+#ifndef RECAST_TESTS_FAULTS_H
+#define RECAST_TESTS_FAULTS_H
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+typedef struct Fault {
+    const char *call; /* NULL: none */
+    int nth;          /* which call of that name fails, from 1; 0: every one */
+    int sys;          /* errno */
+    int seen;         /* calls so far */
+} Fault;
+
+typedef struct Faults {
+    Fault one, other;
+    bool no_clone;    /* FICLONE is refused */
+    bool pieces;      /* reads and writes move 3 bytes, and every second one is interrupted */
+    int turn;         /* of those */
+    bool same_random; /* the next getrandom gives zeros */
+} Faults;
+
+static Faults faults;
+
+static inline void fault_set(const char *call, int nth, int sys) {
+    faults.one = (Fault){call, nth, sys, 0};
+}
+
+static inline void faults_clear(void) {
+    faults = (Faults){0};
+}
+
+static bool fault_hits(Fault *f, const char *call) {
+    if (!f->call || strcmp(f->call, call) != 0) return false;
+    f->seen++;
+    if (f->nth && f->seen != f->nth) return false;
+    errno = f->sys;
+    return true;
+}
+
+static bool fails(const char *call) {
+    return fault_hits(&faults.one, call) || fault_hits(&faults.other, call);
+}
+
+/* Cuts a length to a piece; false: be interrupted now. */
+static bool piece(size_t *length) {
+    if (!faults.pieces) return true;
+    if (*length > 3) *length = 3;
+    errno = EINTR;
+    return faults.turn++ % 2 != 0;
+}
+
+ssize_t pread(int fd, void *buffer, size_t length, off_t offset) {
+    if (fails("pread") || !piece(&length)) return -1;
+    return syscall(SYS_pread64, fd, buffer, length, offset);
+}
+
+ssize_t pwrite(int fd, const void *buffer, size_t length, off_t offset) {
+    if (fails("pwrite") || !piece(&length)) return -1;
+    return syscall(SYS_pwrite64, fd, buffer, length, offset);
+}
+
+int fsync(int fd) {
+    return fails("fsync") ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t length) {
+    return fails("fallocate") ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
+    return fails("renameat2") ? -1 : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+int renameat(int from_dir, const char *from, int to_dir, const char *to) {
+    return fails("renameat") ? -1 : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, 0);
+}
+
+int unlinkat(int directory, const char *name, int flags) {
+    return fails("unlinkat") ? -1 : (int)syscall(SYS_unlinkat, directory, name, flags);
+}
+
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags) {
+    return fails("linkat") ? -1 : (int)syscall(SYS_linkat, from_dir, from, to_dir, to, flags);
+}
+
+ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_offset, size_t length, unsigned flags) {
+    if (fails("copy_file_range") || !piece(&length)) return -1;
+    return syscall(SYS_copy_file_range, in, in_offset, out, out_offset, length, flags);
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+    va_list args;
+    va_start(args, request);
+    long argument = va_arg(args, long);
+    va_end(args);
+    if (faults.no_clone && request == FICLONE) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return fails("ioctl") ? -1 : (int)syscall(SYS_ioctl, fd, request, argument);
+}
+
+ssize_t getrandom(void *buffer, size_t length, unsigned flags) {
+    if (!faults.same_random) return syscall(SYS_getrandom, buffer, length, flags);
+    faults.same_random = false;
+    memset(buffer, 0, length);
+    return (ssize_t)length;
+}
+
+#endif

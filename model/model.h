@@ -103,8 +103,9 @@ uint64_t tensor_stored_bytes(const Tensor *t);
 int model_read(const Tensor *t, uint64_t first_row, uint64_t n_rows, void *buffer, Error *err) MUST_CHECK;
 /* Bytes offset .. offset+length of the *stored* tensor; the extents must cover them. Thread-safe. */
 int tensor_read_stored(const Tensor *t, uint64_t offset, void *buffer, size_t length, Error *err) MUST_CHECK;
-/* Where rows first_row .. first_row+n_rows lie in a mapped file, if the chain is empty and they lie in one extent; else
- * *out is NULL and that is no error. Not thread-safe (it maps the file at first use). */
+/* Where rows first_row .. first_row+n_rows lie in a mapped file, if the chain is empty, they lie in one extent and the place
+ * is aligned for the type (safetensors does not promise that); else *out is NULL and that is no error. Not thread-safe (it
+ * maps the file at first use). */
 int tensor_map(const Tensor *t, uint64_t first_row, uint64_t n_rows, const void **out, Error *err) MUST_CHECK;
 
 /* Opens whatever stands at path: a directory with config.json (checkpoint.h) or a file with GGUF's magic (gguf.h). */

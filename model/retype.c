@@ -1,0 +1,184 @@
+/* retype.c -- the same tensors in another float type. It adds one row transform to each tensor whose type
+ * changes, and nothing to the others, which stay copies of their extents. Which type a tensor gets is
+ * llama.cpp's converter's policy. */
+#include "core/floats.h"
+#include "model/family.h"
+#include "model/views.h"
+#include <string.h>
+
+uint32_t gguf_file_type(DType type) {
+    switch (type) {
+    case DT_F16: return 1;
+    case DT_Q4_0: return 2;
+    case DT_Q4_1: return 3;
+    case DT_Q8_0: return 7;
+    case DT_Q5_0: return 8;
+    case DT_Q5_1: return 9;
+    case DT_BF16: return 32;
+    default: return 0; /* F32 */
+    }
+}
+
+/* ---- the transform ---- */
+
+/* A finite weight that F16 can't hold would become infinite and ruin the model. An infinity or NaN that was
+ * there before is passed on: judging the source is validate's work. */
+static int check_overflow(const RowTransform *t, const void *in, const void *out, size_t n,
+                          uint64_t first_row, uint64_t row_elements, Error *err) {
+    size_t in_bytes = dtype_info(t->from)->bytes;
+    for (size_t i = 0; i < n; i++) {
+        i += floats_first_nonfinite(DT_F16, (const uint8_t *)out + 2 * i, n - i);
+        if (i >= n) return 0;
+        const uint8_t *element = (const uint8_t *)in + in_bytes * i;
+        if (floats_first_nonfinite(t->from, element, 1) == 0) continue;
+        float value;
+        TRY(floats_convert(DT_F32, &value, t->from, element, 1, err));
+        return error_set(
+            err, ERR_NUMERIC,
+            "%s: row %llu, element %llu is %g, beyond the largest F16 (65504); choose bf16 or f32",
+            (const char *)t->context, (unsigned long long)(first_row + i / row_elements),
+            (unsigned long long)(i % row_elements), (double)value);
+    }
+    return 0;
+}
+
+static int apply_cast(const RowTransform *t, uint64_t first_row, uint64_t n_rows, uint64_t row_elements,
+                      const void *in, void *out, Error *err) {
+    size_t n = (size_t)(n_rows * row_elements);
+    TRY(floats_convert(t->to, out, t->from, in, n, err));
+    return t->to == DT_F16 ? check_overflow(t, in, out, n, first_row, row_elements, err) : 0;
+}
+
+/* ---- which type ---- */
+
+static bool ends_with(const char *s, const char *end) {
+    size_t n = strlen(s), e = strlen(end);
+    return n >= e && !strcmp(s + n - e, end);
+}
+
+/* Trailing sizes of 1 don't count, as in ggml: a row of n is a vector. */
+static uint32_t real_dims(const Tensor *t) {
+    uint32_t n = t->n_dims;
+    while (n > 1 && t->dims[n - 1] == 1) n--;
+    return n;
+}
+
+/* For architectures without a family: vectors, norms, routers, whatever is no ".weight", and matrices that
+ * are F32 in a file whose other matrices are not. */
+static bool f32_by_name(const Tensor *t, DType common) {
+    return real_dims(t) < 2 || ends_with(t->name, "_norm.weight") || strstr(t->name, "ffn_gate_inp") ||
+           !ends_with(t->name, ".weight") || (t->type == DT_F32 && common != DT_F32);
+}
+
+static bool keeps_f32(const Model *base, const Tensor *t, DType common) {
+    TensorSpec spec;
+    if (base->family && family_find_spec(base->family, &base->params, t->name, &spec)) return spec.keep_f32;
+    return f32_by_name(t, common);
+}
+
+DType gguf_common_type(const Model *m) {
+    uint64_t elements[256] = {0};
+    DType best = DT_F32;
+    for (size_t i = 0; i < m->n_tensors; i++) {
+        const Tensor *t = &m->tensors[i];
+        TensorSpec spec;
+        if (real_dims(t) < 2 || (unsigned)t->type >= 256) continue;
+        if (m->family && family_find_spec(m->family, &m->params, t->name, &spec) && spec.keep_f32) continue;
+        elements[t->type] += tensor_elements(t);
+        if (elements[t->type] > elements[best]) best = t->type;
+    }
+    return best;
+}
+
+/* The type that a tensor gets. Integers stay: they are tables, not weights. */
+static DType type_for(const Model *base, const Tensor *t, DType asked, DType common) {
+    if (!dtype_is_float(t->type)) return t->type;
+    if (asked == DT_NONE) {
+        TensorSpec spec;
+        bool known = base->family && family_find_spec(base->family, &base->params, t->name, &spec);
+        return known && spec.keep_f32 ? DT_F32 : t->type;
+    }
+    return keeps_f32(base, t, common) ? DT_F32 : asked;
+}
+
+static int check_stored(const Model *base, const Tensor *t, DType asked, Error *err) {
+    const DTypeInfo *info = dtype_info(t->type);
+    if (asked == DT_NONE || (info && info->block == 1)) return 0;
+    return error_set(
+        err, ERR_UNSUPPORTED,
+        "%s: tensor %s is already quantized (%s); give the float model, or leave out the type to keep it",
+        base->path, t->name, dtype_name(t->type));
+}
+
+/* ---- the view ---- */
+
+static int retype_tensor(Tensor *t, DType to, Error *err) {
+    if (t->type == to) return 0;
+    if (t->n_transforms == TENSOR_MAX_TRANSFORMS)
+        return error_set(err, ERR_LIMIT, "tensor %s: more than %d transforms in a row", t->name,
+                         TENSOR_MAX_TRANSFORMS);
+    t->transforms[t->n_transforms++] =
+        (RowTransform){.from = t->type, .to = to, .apply = apply_cast, .context = t->name};
+    t->type = to;
+    return 0;
+}
+
+static int retype_all(Model *m, const Model *base, DType type, Error *err) {
+    Tensor *tensors = arena_alloc(m->arena, base->n_tensors, sizeof *tensors);
+    if (!tensors) return error_memory(err, "the tensor table");
+    DType common = gguf_common_type(base);
+    for (size_t i = 0; i < base->n_tensors; i++) {
+        tensors[i] = base->tensors[i];
+        TRY(check_stored(base, &tensors[i], type, err));
+        TRY(retype_tensor(&tensors[i], type_for(base, &tensors[i], type, common), err));
+    }
+    m->tensors = tensors;
+    return 0;
+}
+
+/* A quantization mixture (Q4_K_M) can't be told from types alone: then what the file says of itself stays. */
+static int set_file_type(Model *m, const Model *base, DType type, Error *err) {
+    Metadata *metadata;
+    TRY(metadata_copy(&metadata, base->metadata, m->arena, err));
+    m->metadata = metadata;
+    DType common = type == DT_NONE ? gguf_common_type(base) : type;
+    if (!dtype_is_float(common)) return 0;
+    return metadata_set_u32(metadata, "general.file_type", gguf_file_type(common), err);
+}
+
+static void close_view(Model *m) {
+    arena_close(m->arena);
+}
+
+int retype_open(Model **out, const Model *base, DType type, const Allocator *allocator, Error *err) {
+    *out = NULL;
+    if (base->form != FORM_GGUF || !base->metadata)
+        return error_set(err, ERR_UNSUPPORTED, "%s: types are chosen for the GGUF form only", base->path);
+    if (type != DT_NONE && !dtype_is_float(type))
+        return error_set(err, ERR_UNSUPPORTED, "type %s is not offered: f32, f16, bf16", dtype_name(type));
+    Arena *arena;
+    TRY(arena_open(&arena, allocator, err));
+    Model *m = arena_alloc(arena, 1, sizeof *m);
+    int code = m ? 0 : error_memory(err, "a retyped model");
+    if (!code) {
+        *m = *base;
+        m->arena = arena;
+        m->close = close_view;
+        code = retype_all(m, base, type, err);
+    }
+    if (!code) code = set_file_type(m, base, type, err);
+    if (code)
+        arena_close(arena);
+    else
+        *out = m;
+    return code;
+}
+
+bool retype_is_lossless(const Model *retyped) {
+    for (size_t i = 0; i < retyped->n_tensors; i++) {
+        const Tensor *t = &retyped->tensors[i];
+        for (uint32_t k = 0; k < t->n_transforms; k++)
+            if (t->transforms[k].to != DT_F32 && t->transforms[k].to != t->transforms[k].from) return false;
+    }
+    return true;
+}

@@ -1,10 +1,9 @@
 /* recipe.h -- a recipe is a stack of views, written down.
  *
  * recipe_load checks a recipe against version 1 of the format (recipes/recipe.schema.json): every mistake is
- * named with its JSON path
- * ("outputs[1].type"), unknown keys get the nearest known one. What needs the base (200 of 128 experts,
- * context above factor x original) is checked when the stack is opened. Keys of the format that this version
- * doesn't build yet are ERR_UNSUPPORTED by name. */
+ * named with its JSON path ("outputs[1].type"), unknown keys get the nearest known one. What needs the base
+ * (200 of 128 experts, context above factor x original) is checked when the stack is opened. Keys of the
+ * format that this version doesn't build yet are ERR_UNSUPPORTED by name. */
 #ifndef RECAST_RECIPES_RECIPE_H
 #define RECAST_RECIPES_RECIPE_H
 
@@ -19,9 +18,8 @@ typedef struct RecipeOutput {
     DType type;            /* GGUF: DT_F32, DT_F16 or DT_BF16 */
     const char *type_name; /* as asked, lower case: "bf16"; "" for hf */
     uint32_t bake_dynamic; /* "gguf_dynamic": {"bake": L}; 0 if absent */
-    const char
-        *file_name;    /* in the package: "{name}-BF16.gguf"; "hf", a directory, for the Hugging Face form */
-    const cJSON *json; /* the output's own object */
+    const char *file_name; /* in the package: "{name}-BF16.gguf"; for hf the directory "hf" */
+    const cJSON *json;     /* the output's own object */
 } RecipeOutput;
 
 typedef struct Recipe {
@@ -69,8 +67,7 @@ int recipe_locate(Recipe *r, const char *cache_root, const char **directory, con
 int recipe_check_pins(const Recipe *r, const Model *source, const SourceProof *proof, const char *commit,
                       size_t *pinned, Error *err) MUST_CHECK;
 /* The recipe's own text with the pins set (base.commit, base.sha256, base.weights_sha256), all else as it was
- * spelled; after
- * --set, the edited tree is printed instead. */
+ * spelled; after --set, the edited tree is printed instead. */
 int recipe_pinned_text(const Recipe *r, const SourceProof *proof, const char *commit, Buffer *text,
                        Error *err) MUST_CHECK;
 /* RFC 8785 JSON of what decides the bytes of one output: base (repo, commit, hashes), overrides, this output;

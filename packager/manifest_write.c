@@ -1,0 +1,156 @@
+/* manifest_write.c -- a Manifest as JSON. The order of keys is fixed here, so the same package has the same
+ * bytes. */
+#include "core/json.h"
+#include "packager/manifest_private.h"
+#include <math.h>
+#include <string.h>
+
+/* A tree under construction: after a failed allocation every further step does nothing. */
+typedef struct Tree {
+    cJSON *root;
+    bool ok;
+} Tree;
+
+static void put_string(Tree *t, cJSON *object, const char *key, const char *value) {
+    if (t->ok && value && value[0]) t->ok = cJSON_AddStringToObject(object, key, value) != NULL;
+}
+
+static void put_number(Tree *t, cJSON *object, const char *key, double value) {
+    if (t->ok) t->ok = cJSON_AddNumberToObject(object, key, value) != NULL;
+}
+
+static cJSON *put_object(Tree *t, cJSON *parent, const char *key) {
+    cJSON *made = t->ok ? cJSON_AddObjectToObject(parent, key) : NULL;
+    t->ok = made != NULL;
+    return made;
+}
+
+static cJSON *put_array(Tree *t, cJSON *parent, const char *key) {
+    cJSON *made = t->ok ? cJSON_AddArrayToObject(parent, key) : NULL;
+    t->ok = made != NULL;
+    return made;
+}
+
+/* A new object at the end of an array. */
+static cJSON *append(Tree *t, cJSON *array) {
+    cJSON *made = t->ok ? cJSON_CreateObject() : NULL;
+    t->ok = made && cJSON_AddItemToArray(array, made);
+    return made;
+}
+
+/* Takes `value` over. */
+static void put_item(Tree *t, cJSON *object, const char *key, cJSON *value) {
+    if (t->ok && value && cJSON_AddItemToObject(object, key, value)) return;
+    cJSON_Delete(value);
+    t->ok = false;
+}
+
+static void put_file(Tree *t, cJSON *array, const char *path, uint64_t size, const char *sha256) {
+    cJSON *file = append(t, array);
+    put_string(t, file, "path", path);
+    put_number(t, file, "size", (double)size);
+    put_string(t, file, "sha256", sha256);
+}
+
+static void put_base(Tree *t, const Manifest *m) {
+    cJSON *base = put_object(t, t->root, "base");
+    put_string(t, base, "repo", m->repo);
+    put_string(t, base, "commit", m->commit);
+    put_string(t, base, "weights_sha256", m->weights_sha256);
+    cJSON *files = put_array(t, base, "files");
+    for (size_t i = 0; i < m->n_sources; i++)
+        put_file(t, files, m->sources[i].name, m->sources[i].size, m->sources[i].sha256);
+}
+
+/* Values are JSON already (Change): they are parsed, so that readers see numbers and objects. */
+static int put_changes(Tree *t, const Manifest *m, Error *err) {
+    cJSON *list = put_array(t, t->root, "overrides");
+    for (size_t i = 0; i < m->n_changes; i++) {
+        const Change *c = &m->changes[i];
+        cJSON *old_value = NULL, *new_value = NULL;
+        TRY(json_parse(&old_value, c->old_value, strlen(c->old_value), c->key, err));
+        int code = json_parse(&new_value, c->new_value, strlen(c->new_value), c->key, err);
+        if (code) {
+            cJSON_Delete(old_value);
+            return code;
+        }
+        cJSON *item = append(t, list);
+        put_string(t, item, "key", c->key);
+        put_item(t, item, "old", old_value);
+        put_item(t, item, "new", new_value);
+    }
+    return 0;
+}
+
+static void put_artifacts(Tree *t, const Manifest *m) {
+    cJSON *list = put_array(t, t->root, "artifacts");
+    for (size_t i = 0; i < m->n_artifacts; i++) {
+        const Artifact *a = &m->artifacts[i];
+        cJSON *item = append(t, list);
+        put_string(t, item, "path", a->path);
+        put_string(t, item, "format", a->format);
+        put_string(t, item, "type", a->type);
+        put_number(t, item, "tensors", (double)a->n_tensors);
+        put_item(t, item, "lossless", cJSON_CreateBool(a->lossless));
+        put_string(t, item, "weights_sha256", a->weights_sha256);
+        put_string(t, item, "derivation_sha256", a->derivation_sha256);
+    }
+}
+
+static void put_generations(Tree *t, const Manifest *m) {
+    cJSON *list = put_array(t, t->root, "generations");
+    for (size_t i = 0; i < m->n_generations; i++) {
+        const GenerationRecord *g = &m->generations[i];
+        cJSON *item = append(t, list);
+        put_string(t, item, "artifact", g->artifact);
+        put_string(t, item, "prompt", g->prompt);
+        put_number(t, item, "tokens", g->n_tokens);
+        put_string(t, item, "arithmetic", g->arithmetic);
+        put_item(t, item, "text", cJSON_CreateString(g->text));
+        put_string(t, item, "tokens_sha256", g->tokens_sha256);
+        put_string(t, item, "logits_sha256", g->logits_sha256);
+        /* Infinite when there is no second logit; JSON has no word for that. */
+        if (isfinite(g->least_margin)) put_number(t, item, "least_margin", (double)g->least_margin);
+    }
+}
+
+static int check_files(const Manifest *m, Error *err) {
+    for (size_t i = 0; i < m->n_files; i++) {
+        const char *problem = package_path_problem(m->files[i].path);
+        if (problem)
+            return error_set(err, ERR_FORMAT, "manifest.json: the path \"%s\" %s", m->files[i].path, problem);
+        if (m->files[i].size > (UINT64_C(1) << 53))
+            return error_set(err, ERR_LIMIT, "manifest.json: %s is larger than 2^53 bytes", m->files[i].path);
+        if (i && strcmp(m->files[i - 1].path, m->files[i].path) >= 0)
+            return error_set(err, ERR_FORMAT, "manifest.json: files must be sorted and different; %s is not",
+                             m->files[i].path);
+    }
+    return 0;
+}
+
+static int build(Tree *t, const Manifest *m, Error *err) {
+    put_number(t, t->root, "manifest", MANIFEST_VERSION);
+    put_string(t, t->root, "name", m->name);
+    put_string(t, t->root, "license", m->license);
+    put_string(t, t->root, "author", m->author);
+    put_base(t, m);
+    TRY(put_changes(t, m, err));
+    put_string(t, t->root, "recipe", m->recipe_file);
+    put_artifacts(t, m);
+    put_generations(t, m);
+    if (m->report) put_item(t, t->root, "report", cJSON_Duplicate(m->report, true));
+    cJSON *files = put_array(t, t->root, "files");
+    for (size_t i = 0; i < m->n_files; i++)
+        put_file(t, files, m->files[i].path, m->files[i].size, m->files[i].sha256);
+    return t->ok ? 0 : error_memory(err, "manifest.json");
+}
+
+int manifest_write(Buffer *out, const Manifest *m, Error *err) {
+    TRY(check_files(m, err));
+    Tree t = {.root = cJSON_CreateObject()};
+    t.ok = t.root != NULL;
+    int code = build(&t, m, err);
+    if (!code) json_write_pretty(out, t.root);
+    cJSON_Delete(t.root);
+    return code ? code : buffer_ok(out, "manifest.json", err);
+}

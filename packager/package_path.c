@@ -1,0 +1,26 @@
+/* package_path.c -- which paths a package may hold. A manifest comes from anywhere; a path that leaves the
+ * package, or means something else on another system, is refused when it is read and when it is written. */
+#include "core/utf8.h"
+#include "packager/manifest_private.h"
+#include <string.h>
+
+const char *package_path_problem(const char *path) {
+    size_t length = strlen(path);
+    if (length == 0) return "is empty";
+    if (length > PACKAGE_PATH_LIMIT) return "is longer than 1000 bytes";
+    if (utf8_invalid_at(path, length) < length) return "is not UTF-8";
+    for (const char *p = path; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7F) return "holds a control character";
+        if (*p == '\\') return "holds a backslash";
+        if (*p == ':') return "holds a colon";
+    }
+    if (path[0] == '/') return "is absolute";
+    for (const char *part = path;;) {
+        size_t n = strcspn(part, "/");
+        if (n == 0) return "has an empty part";
+        if (n == 1 && part[0] == '.') return "has a part \".\"";
+        if (n == 2 && part[0] == '.' && part[1] == '.') return "has a part \"..\"";
+        if (!part[n]) return NULL;
+        part += n + 1;
+    }
+}

@@ -1,0 +1,144 @@
+/* generate.c -- a whole generation: prompt, tokens, and the hashes of both (docs/arithmetic.md, section 10).
+ */
+#include "runner/generate.h"
+#include "core/process.h"
+#include <time.h>
+
+enum { DEFAULT_CHUNK = 256 };
+
+/* What one generation needs while it runs. */
+typedef struct Job {
+    Generation *g;
+    Runner *runner;
+    const GenerateOptions *options;
+    const uint32_t *prompt;
+    size_t n_prompt;
+    uint32_t *sequence; /* prompt and generated tokens, for recompute; else NULL */
+    Sampler *sampler;
+    Sha256 *tokens_hash, *logits_hash;
+} Job;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int forward_chunks(Job *job, const uint32_t *tokens, size_t count, Error *err) {
+    size_t chunk = job->options->prefill_chunk ? job->options->prefill_chunk : DEFAULT_CHUNK;
+    if (!count) return runner_forward(job->runner, tokens, 0, err); /* says what is wrong */
+    for (size_t done = 0; done < count; done += chunk) {
+        if (process_interrupted()) return error_set(err, ERR_INTERRUPTED, "interrupted");
+        TRY(runner_forward(job->runner, tokens + done, count - done < chunk ? count - done : chunk, err));
+    }
+    return 0;
+}
+
+/* The logits behind prompt and n generated tokens, the last of which has not been run yet. */
+static int advance(Job *job, size_t n, Error *err) {
+    const Generation *g = job->g;
+    if (!job->options->recompute) {
+        if (n == 0) return forward_chunks(job, job->prompt, job->n_prompt, err);
+        return runner_forward(job->runner, &g->tokens[n - 1], 1, err);
+    }
+    if (n) job->sequence[job->n_prompt + n - 1] = g->tokens[n - 1];
+    TRY(runner_set_rope_length(job->runner, (uint32_t)(job->n_prompt + n), err));
+    return forward_chunks(job, job->sequence, job->n_prompt + n, err);
+}
+
+static int step(Job *job, bool *more, Error *err) {
+    Generation *g = job->g;
+    const GenerateOptions *o = job->options;
+    const float *logits = runner_logits(job->runner);
+    uint32_t n_vocab = runner_params(job->runner)->n_vocab, n = g->n_tokens;
+    uint32_t token = sampler_next(job->sampler, logits);
+    unsigned char id[4] = {token & 0xFF, token >> 8 & 0xFF, token >> 16 & 0xFF, token >> 24};
+    sample_greedy(logits, n_vocab, &g->margins[n]);
+    g->tokens[n] = token;
+    g->n_tokens = n + 1;
+    sha256_update(job->tokens_hash, id, sizeof id);
+    sha256_update(job->logits_hash, logits,
+                  n_vocab * sizeof *logits); /* this machine is little-endian: floats.c */
+    if (o->emit) TRY(o->emit(o->context, token, err));
+    *more = g->n_tokens < o->max_tokens && !(o->stop_at_end && o->ends && o->ends(o->context, token));
+    if (!*more) return 0;
+    if (process_interrupted()) return error_set(err, ERR_INTERRUPTED, "interrupted");
+    return advance(job, g->n_tokens, err);
+}
+
+static int run(Job *job, Error *err) {
+    Generation *g = job->g;
+    bool more = job->options->max_tokens > 0;
+    double start = now();
+    runner_reset(job->runner);
+    TRY(advance(job, 0, err));
+    const float *logits = runner_logits(job->runner);
+    for (uint32_t i = 0; i < runner_params(job->runner)->n_vocab; i++) g->first_logits[i] = logits[i];
+    double read = now();
+    while (more) TRY(step(job, &more, err));
+    g->prefill_seconds = read - start;
+    g->decode_seconds = now() - read;
+    sha256_finish(job->tokens_hash, g->tokens_sha256);
+    sha256_finish(job->logits_hash, g->logits_sha256);
+    return 0;
+}
+
+static int check_room(const Runner *r, size_t n_prompt, uint32_t max_tokens, Error *err) {
+    if (n_prompt <= runner_context(r) && max_tokens <= runner_context(r) - n_prompt) return 0;
+    return error_set(
+        err, ERR_LIMIT,
+        "%zu tokens of prompt and %u to generate do not fit in a context of %u; raise the context or "
+        "generate fewer",
+        n_prompt, max_tokens, runner_context(r));
+}
+
+static int prepare(Job *job, SampleOptions sample, const Allocator *allocator, Error *err) {
+    Generation *g = job->g;
+    uint32_t n_vocab = runner_params(job->runner)->n_vocab;
+    TRY(check_room(job->runner, job->n_prompt, job->options->max_tokens, err));
+    g->arithmetic = runner_arithmetic(job->runner);
+    g->tokens = arena_alloc(g->arena, job->options->max_tokens, sizeof *g->tokens);
+    g->margins = arena_alloc(g->arena, job->options->max_tokens, sizeof *g->margins);
+    g->first_logits = arena_alloc(g->arena, n_vocab, sizeof *g->first_logits);
+    if (!g->tokens || !g->margins || !g->first_logits) return error_memory(err, "a generation");
+    if (job->options->recompute) {
+        job->sequence =
+            arena_alloc(g->arena, job->n_prompt + job->options->max_tokens, sizeof *job->sequence);
+        if (!job->sequence) return error_memory(err, "a generation");
+        for (size_t i = 0; i < job->n_prompt; i++) job->sequence[i] = job->prompt[i];
+    }
+    TRY(sampler_open(&job->sampler, sample, n_vocab, allocator, err));
+    TRY(sha256_open(&job->tokens_hash, err));
+    return sha256_open(&job->logits_hash, err);
+}
+
+int generate(Generation **out, Runner *r, const uint32_t *prompt, size_t n_prompt, SampleOptions sample,
+             GenerateOptions options, const Allocator *allocator, Error *err) {
+    Arena *arena;
+    TRY(arena_open(&arena, allocator, err));
+    Generation *g = arena_alloc(arena, 1, sizeof *g);
+    if (!g) {
+        arena_close(arena);
+        return error_memory(err, "a generation");
+    }
+    g->arena = arena;
+    Job job = {.g = g, .runner = r, .options = &options, .prompt = prompt, .n_prompt = n_prompt};
+    int code = prepare(&job, sample, allocator, err);
+    if (!code) code = run(&job, err);
+    if (options.recompute) {
+        int restored = runner_set_rope_length(r, 0, code ? NULL : err); /* the table it was opened with */
+        if (!code) code = restored;
+    }
+    sampler_close(job.sampler);
+    sha256_close(job.tokens_hash);
+    sha256_close(job.logits_hash);
+    if (code)
+        generation_close(g);
+    else
+        *out = g;
+    return code;
+}
+
+void generation_close(Generation *g) {
+    if (g) arena_close(g->arena);
+}

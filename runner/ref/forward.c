@@ -1,0 +1,204 @@
+/* forward.c -- the forward pass of Qwen3-MoE: embedding, layers, head.
+ *
+ * Tokens go through a layer in batches so that each weight row is read once for all of them. A token's values
+ * never depend on the batch: every sum has its own order (docs/arithmetic.md). */
+#include "runner/ref/forward.h"
+#include "core/process.h"
+#include "runner/ref/attention.h"
+#include "runner/ref/kernels.h"
+#include <stdio.h>
+
+enum { MAX_BATCH = 256, MAX_ENTRIES = 2048 };
+
+/* ---- memory ---- */
+
+static float *floats(Arena *arena, size_t rows, size_t columns) {
+    size_t n;
+    return size_mul(&n, rows, columns) ? arena_alloc(arena, n, sizeof(float)) : NULL;
+}
+
+static int open_activations(Activations *a, const ModelParams *p, uint32_t context, Arena *arena,
+                            Error *err) {
+    size_t batch = MAX_ENTRIES / p->n_experts_used;
+    batch = batch < 1 ? 1 : batch > MAX_BATCH ? MAX_BATCH : batch;
+    if (batch > context) batch = context;
+    size_t entries = batch * p->n_experts_used, h = p->head_dim;
+    a->batch = (uint32_t)batch;
+    a->x = floats(arena, batch, p->n_embd);
+    a->y = floats(arena, batch, p->n_embd);
+    a->q = floats(arena, batch, p->n_heads * h);
+    a->k = floats(arena, batch, p->n_kv_heads * h);
+    a->v = floats(arena, batch, p->n_kv_heads * h);
+    a->heads = floats(arena, batch, p->n_heads * h);
+    a->cosine = floats(arena, batch, h / 2);
+    a->sine = floats(arena, batch, h / 2);
+    a->route = floats(arena, batch, p->n_experts);
+    a->entry = arena_alloc(arena, entries, sizeof *a->entry);
+    a->entry_weight = floats(arena, 1, entries);
+    a->gate = floats(arena, entries, p->n_ff_expert);
+    a->up = floats(arena, entries, p->n_ff_expert);
+    a->down = floats(arena, entries, p->n_embd);
+    a->products = arena_alloc(arena, 2 * (size_t)p->n_experts, sizeof *a->products);
+    bool ok = a->x && a->y && a->q && a->k && a->v && a->heads && a->cosine && a->sine && a->route &&
+              a->entry && a->entry_weight && a->gate && a->up && a->down && a->products;
+    return ok ? 0 : error_memory(err, "the runner's working memory");
+}
+
+static int open_team(Team *team, const ModelParams *p, unsigned threads, Arena *arena, Error *err) {
+    size_t widest = p->n_embd, queries = (size_t)p->n_heads * p->head_dim;
+    if (queries > widest) widest = queries;
+    if (p->n_ff_expert > widest) widest = p->n_ff_expert;
+    team->n_threads = threads ? threads : threads_available();
+    team->scratch_floats = team_scratch(widest);
+    if (attention_scratch(p) > team->scratch_floats) team->scratch_floats = attention_scratch(p);
+    team->scratch = floats(arena, team->n_threads, team->scratch_floats);
+    return team->scratch ? 0 : error_memory(err, "the runner's threads");
+}
+
+int ref_open(RefState *out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
+             uint32_t context, KvType kv, unsigned threads, Arena *arena, const Allocator *allocator,
+             Error *err) {
+    *out = (RefState){.params = params, .weights = weights, .rope = rope};
+    TRY(open_activations(&out->a, params, context, arena, err));
+    TRY(open_team(&out->team, params, threads, arena, err));
+    return kv_open(&out->kv, params, context, kv, allocator, err);
+}
+
+void ref_close(RefState *s) {
+    kv_close(&s->kv);
+}
+
+/* ---- experts ---- */
+
+/* The (expert, token) pairs of the batch, and for each expert that has any a range of them. Products of
+ * `columns` from x, token by token, are made by the caller. */
+static size_t gather(RefState *s, size_t count, size_t begin[REF_MAX_EXPERTS + 1]) {
+    const ModelParams *p = s->params;
+    size_t n = 0;
+    for (size_t e = 0; e < p->n_experts; e++) {
+        begin[e] = n;
+        for (size_t t = 0; t < count; t++) {
+            float weight = s->a.route[t * p->n_experts + e];
+            if (weight == -1) continue;
+            s->a.entry[n] = (uint32_t)t;
+            s->a.entry_weight[n++] = weight;
+        }
+    }
+    begin[p->n_experts] = n;
+    return n;
+}
+
+/* x += experts(y) for `count` tokens; x and y [count][n_embd]. Section 7. */
+static int add_experts(RefState *s, uint32_t layer, float *x, float *y, size_t count, Error *err) {
+    const ModelParams *p = s->params;
+    const LayerWeights *w = &s->weights->layers[layer];
+    Activations *a = &s->a;
+    size_t begin[REF_MAX_EXPERTS + 1], ff = p->n_ff_expert, d = p->n_embd;
+
+    Product router = {.w = &w->router, .x = y, .out = a->route, .n = count};
+    TRY(team_products(&s->team, &router, 1, err));
+    for (size_t t = 0; t < count; t++)
+        route(a->route + t * p->n_experts, p->n_experts, p->n_experts_used, p->norm_topk_prob);
+    size_t entries = gather(s, count, begin);
+
+    for (size_t e = 0; e < p->n_experts; e++) {
+        size_t at = begin[e], n = begin[e + 1] - at;
+        a->products[2 * e] =
+            (Product){.w = &w->gate[e], .x = y, .pick = a->entry + at, .out = a->gate + at * ff, .n = n};
+        a->products[2 * e + 1] =
+            (Product){.w = &w->up[e], .x = y, .pick = a->entry + at, .out = a->up + at * ff, .n = n};
+    }
+    TRY(team_products(&s->team, a->products, 2 * (size_t)p->n_experts, err));
+    kernel_swiglu(a->gate, a->up, entries * ff);
+
+    for (size_t e = 0; e < p->n_experts; e++) {
+        size_t at = begin[e], n = begin[e + 1] - at;
+        a->products[e] = (Product){.w = &w->down[e], .x = a->gate + at * ff, .out = a->down + at * d, .n = n};
+    }
+    TRY(team_products(&s->team, a->products, p->n_experts, err));
+
+    /* y is free now: it takes each token's sum, experts in the order of their index */
+    for (size_t i = 0; i < count * d; i++) y[i] = 0;
+    for (size_t i = 0; i < entries; i++)
+        kernel_add_scaled(y + a->entry[i] * d, a->entry_weight[i], a->down + i * d, d);
+    for (size_t i = 0; i < count * d; i++) x[i] += y[i];
+    return 0;
+}
+
+/* ---- layers ---- */
+
+/* layer counts from 1; 0 is the embedding */
+static int check_finite(const RefState *s, const float *x, size_t count, uint32_t layer, uint32_t position,
+                        const uint32_t *tokens, Error *err) {
+    size_t bad = first_nonfinite(x, count * s->params->n_embd);
+    if (bad == count * s->params->n_embd) return 0;
+    size_t t = bad / s->params->n_embd;
+    char name[64] = "the embedding (token_embd)";
+    if (layer) snprintf(name, sizeof name, "layer %u of %u (blk.%u)", layer, s->params->n_layers, layer - 1);
+    return error_set(err, ERR_NUMERIC,
+                     "%s: NaN or infinity for the token at position %zu (id %u); the weights there are not "
+                     "finite or overflow float32%s",
+                     name, position + t, tokens[t], s->kv.type == KV_F16 ? " (or KV f16: try f32)" : "");
+}
+
+static void norm_rows(const RefState *s, float *y, const float *x, const float *w, size_t count) {
+    size_t d = s->params->n_embd;
+    for (size_t t = 0; t < count; t++) kernel_norm(y + t * d, x + t * d, w, s->params->rms_eps, d);
+}
+
+/* One layer. In the last one only the batch's last token goes on behind keys and values: nobody reads the
+ * others' output. */
+static int run_layer(RefState *s, uint32_t layer, const uint32_t *tokens, size_t count, uint32_t first,
+                     Error *err) {
+    const LayerWeights *w = &s->weights->layers[layer];
+    Activations *a = &s->a;
+    size_t from = layer + 1 == s->params->n_layers ? count - 1 : 0, wanted = count - from;
+    float *x = a->x + from * s->params->n_embd;
+
+    if (process_interrupted()) return error_set(err, ERR_INTERRUPTED, "interrupted");
+    norm_rows(s, a->y, a->x, w->attn_norm, count);
+    TRY(attention_store(s, layer, first, count, err));
+    TRY(attention_add(s, layer, first, from, count, err));
+    norm_rows(s, a->y, x, w->ffn_norm, wanted);
+    TRY(add_experts(s, layer, x, a->y, wanted, err));
+    return check_finite(s, x, wanted, layer + 1, first + (uint32_t)from, tokens + from, err);
+}
+
+static int embed(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, Error *err) {
+    const Matrix *w = &s->weights->embedding;
+    size_t d = s->params->n_embd, h = s->params->head_dim;
+    for (size_t t = 0; t < count; t++) {
+        kernel_widen(w->type, w->data + tokens[t] * w->row_bytes, s->a.x + t * d, d);
+        rope_angles(s->a.cosine + t * (h / 2), s->a.sine + t * (h / 2), s->rope->inv_freq,
+                    s->rope->attention_factor, first + (uint32_t)t, h);
+    }
+    return check_finite(s, s->a.x, count, 0, first, tokens, err);
+}
+
+static int head(RefState *s, const float *x, float *logits, uint32_t position, Error *err) {
+    norm_rows(s, s->a.y, x, s->weights->norm, 1);
+    Product product = {.w = &s->weights->head, .x = s->a.y, .out = logits, .n = 1};
+    TRY(team_products(&s->team, &product, 1, err));
+    size_t bad = first_nonfinite(logits, s->params->n_vocab);
+    if (bad == s->params->n_vocab) return 0;
+    return error_set(
+        err, ERR_NUMERIC,
+        "the output head: the logit of token %zu at position %u is NaN or infinite; its weights are "
+        "not finite or overflow float32",
+        bad, position);
+}
+
+int ref_forward(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, float *logits,
+                Error *err) {
+    for (size_t done = 0; done < count;) {
+        size_t n = count - done < s->a.batch ? count - done : s->a.batch;
+        uint32_t position = first + (uint32_t)done;
+        TRY(embed(s, tokens + done, n, position, err));
+        for (uint32_t layer = 0; layer < s->params->n_layers; layer++)
+            TRY(run_layer(s, layer, tokens + done, n, position, err));
+        done += n;
+        if (done == count)
+            TRY(head(s, s->a.x + (n - 1) * s->params->n_embd, logits, first + (uint32_t)(count - 1), err));
+    }
+    return 0;
+}

@@ -1,0 +1,53 @@
+/* forward.h -- the forward pass of Qwen3-MoE, to be read beside docs/arithmetic.md. */
+#ifndef RECAST_RUNNER_REF_FORWARD_H
+#define RECAST_RUNNER_REF_FORWARD_H
+
+#include "runner/ref/kv.h"
+#include "runner/ref/ops.h"
+
+enum { REF_MAX_EXPERTS = 1024 };
+
+/* The frequency table in force. */
+typedef struct RopeTable {
+    float *inv_freq;        /* [head_dim / 2] */
+    float attention_factor; /* multiplies cosines and sines */
+} RopeTable;
+
+/* Room for a batch of tokens; T = batch, entries = T * n_experts_used. */
+typedef struct Activations {
+    uint32_t batch;
+    float *x;             /* [T][n_embd] the residual stream */
+    float *y;             /* [T][n_embd] its norm; what a block gives back */
+    float *q;             /* [T][n_heads * head_dim] queries */
+    float *k, *v;         /* [T][n_kv_heads * head_dim] */
+    float *heads;         /* [T][n_heads * head_dim] attention's output */
+    float *cosine, *sine; /* [T][head_dim / 2] */
+    float *route;         /* [T][n_experts] router logits, then weights (-1: not chosen) */
+    uint32_t *entry;      /* [entries] token of each (expert, token) pair, by expert, then token */
+    float *entry_weight;  /* [entries] */
+    float *gate, *up;     /* [entries][n_ff_expert] */
+    float *down;          /* [entries][n_embd] */
+    Product *products;    /* [2 * n_experts] */
+} Activations;
+
+typedef struct RefState {
+    const ModelParams *params;
+    const Weights *weights;
+    const RopeTable *rope;
+    KvCache kv;
+    Team team;
+    Activations a;
+} RefState;
+
+/* Makes KV cache and working memory for `context` positions. Memory other than the cache lives in the arena.
+ */
+int ref_open(RefState *out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
+             uint32_t context, KvType kv, unsigned threads, Arena *arena, const Allocator *allocator,
+             Error *err) MUST_CHECK;
+void ref_close(RefState *s);
+/* Tokens at positions first .. first + count - 1 (all checked by the caller); logits [n_vocab] after the last
+ * one. */
+int ref_forward(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, float *logits,
+                Error *err) MUST_CHECK;
+
+#endif

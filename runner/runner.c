@@ -1,0 +1,162 @@
+/* runner.c -- opens a model for running: checks, weights, frequency table, KV cache; and keeps the position.
+ *
+ * The forward pass itself stands behind one function pointer. Here it is the reference (ref/); a faster
+ * backend is another function with the same bits. */
+#include "runner/runner.h"
+#include "model/family.h"
+#include "model/rope.h"
+#include "model/views.h"
+#include "runner/ref/forward.h"
+#include <string.h>
+
+struct Runner {
+    const Allocator *allocator;
+    Arena *arena;
+    Model *view;        /* the GGUF form of a Hugging Face model; NULL if the model has that form itself */
+    const Model *model; /* FORM_GGUF: the view or what was given */
+    RunnerOptions options;
+    uint32_t context; /* positions the cache has room for */
+    uint32_t length;  /* positions the frequency table is for */
+    uint32_t position;
+    bool failed; /* a forward pass stopped in the middle: the cache holds nonsense */
+    Weights weights;
+    RopeTable rope;
+    RefState state;
+    int (*forward)(Runner *r, const uint32_t *tokens, size_t count, Error *err);
+    float *logits; /* [n_vocab] */
+};
+
+bool runner_kv_bytes(const ModelParams *p, uint32_t context, KvType kv, uint64_t *bytes) {
+    uint64_t n = kv == KV_F16 ? 2 : 4;
+    return u64_mul(&n, n, 2) && u64_mul(&n, n, p->n_layers) && u64_mul(&n, n, p->n_kv_heads) &&
+           u64_mul(&n, n, p->head_dim) && u64_mul(bytes, n, context);
+}
+
+static int check_model(const Model *m, Error *err) {
+    if (!m->family || strcmp(m->family->name, "qwen3moe") != 0)
+        return error_set(err, ERR_UNSUPPORTED, "%s: can't run architecture \"%s\"; the runner knows %s",
+                         m->path, m->params.architecture, family_known());
+    TRY(m->family->check_params(&m->params, err));
+    if (m->params.n_experts > REF_MAX_EXPERTS)
+        return error_set(err, ERR_LIMIT, "%s: %u experts; the runner takes up to %d", m->path,
+                         m->params.n_experts, REF_MAX_EXPERTS);
+    return family_check_tensors(m, err);
+}
+
+int runner_set_rope_length(Runner *r, uint32_t length, Error *err) {
+    const ModelParams *p = runner_params(r);
+    runner_reset(r);
+    if (!length) length = r->options.rope_length;
+    r->length = UINT32_MAX;
+    if (p->rope.type == ROPE_DYNAMIC) r->length = length > p->context ? length : p->context;
+    return rope_table(p, length, r->rope.inv_freq, &r->rope.attention_factor, err);
+}
+
+static int forward_reference(Runner *r, const uint32_t *tokens, size_t count, Error *err) {
+    return ref_forward(&r->state, tokens, count, r->position, r->logits, err);
+}
+
+static int open_runner(Runner *r, const Model *model, Error *err) {
+    r->model = model;
+    if (model->form == FORM_HF) {
+        GgufNamesOptions options = {.lenient_rope = true};
+        TRY(gguf_names_open(&r->view, model, &options, r->allocator, err));
+        r->model = r->view;
+    }
+    TRY(check_model(r->model, err));
+    const ModelParams *p = &r->model->params;
+    r->context = r->options.context ? r->options.context : p->context;
+    r->rope.inv_freq = arena_alloc(r->arena, p->head_dim / 2, sizeof *r->rope.inv_freq);
+    r->logits = arena_alloc(r->arena, p->n_vocab, sizeof *r->logits);
+    if (!r->rope.inv_freq || !r->logits) return error_memory(err, "the logits");
+    TRY(runner_set_rope_length(r, 0, err));
+    TRY(weights_open(&r->weights, r->model, r->arena, err));
+    r->forward = forward_reference;
+    return ref_open(&r->state, p, &r->weights, &r->rope, r->context, r->options.kv, r->options.threads,
+                    r->arena, r->allocator, err);
+}
+
+int runner_open(Runner **out, const Model *model, RunnerOptions options, const Allocator *allocator,
+                Error *err) {
+    Arena *arena;
+    TRY(arena_open(&arena, allocator, err));
+    Runner *r = arena_alloc(arena, 1, sizeof *r);
+    if (!r) {
+        arena_close(arena);
+        return error_memory(err, "the runner");
+    }
+    r->arena = arena;
+    r->allocator = allocator;
+    r->options = options;
+    r->state.kv.allocator = allocator;
+    int code = open_runner(r, model, err);
+    if (code) {
+        runner_close(r);
+        return code;
+    }
+    *out = r;
+    return 0;
+}
+
+void runner_close(Runner *r) {
+    if (!r) return;
+    ref_close(&r->state);
+    model_close(r->view);
+    arena_close(r->arena);
+}
+
+const ModelParams *runner_params(const Runner *r) {
+    return &r->model->params;
+}
+
+const char *runner_arithmetic(const Runner *r) {
+    return r->options.kv == KV_F16 ? "recast-arithmetic-1/f32 activations/kv f16"
+                                   : "recast-arithmetic-1/f32 activations/kv f32";
+}
+
+uint32_t runner_position(const Runner *r) {
+    return r->position;
+}
+
+uint32_t runner_context(const Runner *r) {
+    return r->context;
+}
+
+void runner_reset(Runner *r) {
+    r->position = 0;
+    r->failed = false;
+}
+
+const float *runner_logits(const Runner *r) {
+    return r->logits;
+}
+
+static int check_tokens(const Runner *r, const uint32_t *tokens, size_t count, Error *err) {
+    const ModelParams *p = runner_params(r);
+    if (r->failed) return error_set(err, ERR_USAGE, "the runner must be reset after an error");
+    if (!count) return error_set(err, ERR_USAGE, "no tokens to run: the prompt is empty");
+    for (size_t i = 0; i < count; i++)
+        if (tokens[i] >= p->n_vocab)
+            return error_set(err, ERR_USAGE, "token %zu has id %u; the vocabulary ends at %u", i, tokens[i],
+                             p->n_vocab - 1);
+    if (count > r->context - r->position)
+        return error_set(
+            err, ERR_LIMIT,
+            "%u positions are taken and %zu more asked for, but there is room for %u; raise the context",
+            r->position, count, r->context);
+    if (count > r->length - r->position)
+        return error_set(
+            err, ERR_LIMIT,
+            "rope type \"dynamic\" has one frequency table up to %u positions (%u taken, %zu asked "
+            "for); give a fixed rope length for longer sequences",
+            r->length, r->position, count);
+    return 0;
+}
+
+int runner_forward(Runner *r, const uint32_t *tokens, size_t count, Error *err) {
+    TRY(check_tokens(r, tokens, count, err));
+    int code = r->forward(r, tokens, count, err);
+    r->failed = code != 0;
+    if (!code) r->position += (uint32_t)count;
+    return code;
+}

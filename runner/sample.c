@@ -1,0 +1,153 @@
+/* sample.c -- the next token, by docs/arithmetic.md, section 9. */
+#include "runner/sample.h"
+#include "core/strict_math.h"
+#include <stdlib.h>
+
+typedef struct Candidate {
+    float logit;
+    uint32_t id;
+} Candidate;
+
+struct Sampler {
+    SampleOptions options;
+    uint32_t n_vocab;
+    uint64_t drawn; /* numbers taken from the stream */
+    const Allocator *allocator;
+    Candidate *candidates; /* [n_vocab] */
+    float *p;              /* [n_vocab] */
+};
+
+static int check(const SampleOptions *o, uint32_t n_vocab, Error *err) {
+    if (!n_vocab) return error_set(err, ERR_USAGE, "a sampler needs at least one token to choose from");
+    if (!(o->temperature >= 0) || isinf(o->temperature))
+        return error_set(err, ERR_USAGE, "temperature is %g, expected 0 (greedy) or a finite number above 0",
+                         (double)o->temperature);
+    if (o->temperature == 0) return 0;
+    if (!(o->top_p > 0 && o->top_p <= 1))
+        return error_set(err, ERR_USAGE, "top-p is %g, expected above 0 and at most 1 (off)",
+                         (double)o->top_p);
+    if (!(o->min_p >= 0 && o->min_p <= 1))
+        return error_set(err, ERR_USAGE, "min-p is %g, expected 0 (off) to 1", (double)o->min_p);
+    return 0;
+}
+
+int sampler_open(Sampler **out, SampleOptions options, uint32_t n_vocab, const Allocator *allocator,
+                 Error *err) {
+    size_t bytes = 0;
+    TRY(check(&options, n_vocab, err));
+    Sampler *s = mem_alloc(allocator, sizeof *s);
+    if (!s) return error_memory(err, "a sampler");
+    *s = (Sampler){.options = options, .n_vocab = n_vocab, .allocator = allocator};
+    if (options.temperature > 0) {
+        if (size_mul(&bytes, n_vocab, sizeof *s->candidates)) s->candidates = mem_alloc(allocator, bytes);
+        if (size_mul(&bytes, n_vocab, sizeof *s->p)) s->p = mem_alloc(allocator, bytes);
+        if (!s->candidates || !s->p) {
+            sampler_close(s);
+            return error_memory(err, "a sampler's candidates");
+        }
+    }
+    *out = s;
+    return 0;
+}
+
+void sampler_close(Sampler *s) {
+    if (!s) return;
+    mem_free(s->allocator, s->candidates);
+    mem_free(s->allocator, s->p);
+    mem_free(s->allocator, s);
+}
+
+uint32_t sample_greedy(const float *logits, uint32_t n, float *margin) {
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++)
+        if (logits[i] > logits[best]) best = i;
+    if (!margin) return best;
+    float second = -INFINITY;
+    for (uint32_t i = 0; i < n; i++)
+        if (i != best && logits[i] > second) second = logits[i];
+    *margin = logits[best] - second;
+    return best;
+}
+
+/* SplitMix64: a function of seed and count alone. A double in 0 .. 1, 1 excluded. */
+static double draw(Sampler *s) {
+    uint64_t z = s->options.seed + ++s->drawn * 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+    return (double)(z >> 11) * 0x1p-53;
+}
+
+static bool before(Candidate a, Candidate b) {
+    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+}
+
+static int by_logit(const void *a, const void *b) {
+    Candidate x = *(const Candidate *)a, y = *(const Candidate *)b;
+    return before(x, y) ? -1 : before(y, x) ? 1 : 0;
+}
+
+/* Restores the heap below `root`: the last in order stands on top. */
+static void sift(Candidate *heap, size_t root, size_t n) {
+    for (;;) {
+        size_t child = 2 * root + 1;
+        if (child >= n) return;
+        if (child + 1 < n && before(heap[child], heap[child + 1])) child++;
+        if (!before(heap[root], heap[child])) return;
+        Candidate t = heap[root];
+        heap[root] = heap[child], heap[child] = t;
+        root = child;
+    }
+}
+
+/* The first `keep` candidates in order; a heap of them saves sorting a vocabulary of 150,000. */
+static void select_first(Candidate *c, size_t n, size_t keep) {
+    if (keep < n) {
+        for (size_t i = keep / 2; i-- > 0;) sift(c, i, keep);
+        for (size_t i = keep; i < n; i++)
+            if (before(c[i], c[0])) {
+                c[0] = c[i];
+                sift(c, 0, keep);
+            }
+    }
+    qsort(c, keep, sizeof *c, by_logit);
+}
+
+static double sum_of(const float *p, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += p[i];
+    return sum;
+}
+
+/* How many of the n candidates top-p and min-p leave; at least 1. */
+static size_t cut(const SampleOptions *o, const float *p, size_t n) {
+    if (o->top_p < 1) {
+        double wanted = o->top_p * sum_of(p, n), sum = 0;
+        size_t kept = 0;
+        while (kept < n && (kept == 0 || sum < wanted)) sum += p[kept++];
+        n = kept;
+    }
+    float least = o->min_p * p[0];
+    while (n > 1 && p[n - 1] < least) n--;
+    return n;
+}
+
+uint32_t sampler_next(Sampler *s, const float *logits) {
+    const SampleOptions *o = &s->options;
+    if (o->temperature == 0) return sample_greedy(logits, s->n_vocab, NULL);
+    /* a NaN, which no runner gives, would leave the order undefined */
+    for (uint32_t i = 0; i < s->n_vocab; i++)
+        s->candidates[i] = (Candidate){isnan(logits[i]) ? -INFINITY : logits[i], i};
+    size_t n = o->top_k && o->top_k < s->n_vocab ? o->top_k : s->n_vocab;
+    select_first(s->candidates, s->n_vocab, n);
+    for (size_t i = 0; i < n; i++)
+        s->p[i] = strict_expf((s->candidates[i].logit - s->candidates[0].logit) / o->temperature);
+    n = cut(o, s->p, n);
+
+    double target = draw(s) * sum_of(s->p, n), sum = 0;
+    for (size_t i = 0; i + 1 < n; i++) {
+        sum += s->p[i];
+        if (sum > target) return s->candidates[i].id;
+    }
+    return s->candidates[n - 1].id;
+}

@@ -1,5 +1,6 @@
-/* execute.h -- a plan becomes bytes: read rows, transform, hash, write, in bounded memory, on several threads.
- * Memory: a fixed number of buffers of 4 MiB, whatever the model's size. The bytes do not depend on the number of threads. */
+/* execute.h -- a plan becomes bytes: read rows, transform, hash, write, in bounded memory, on several
+ * threads. Memory: a fixed number of buffers of 4 MiB, whatever the model's size. The bytes do not depend on
+ * the number of threads. */
 #ifndef RECAST_CONVERT_EXECUTE_H
 #define RECAST_CONVERT_EXECUTE_H
 
@@ -19,8 +20,10 @@ typedef struct FileResult {
     char sha256[SHA256_HEX];
 } FileResult;
 
-/* Writes the file atomically, checks that the sources did not change meanwhile, opens it again and checks that it says what the plan said
- * (keys, names, types, shapes, offsets). path NULL: hash only, nothing is written ("rebuild to hash"). */
-int gguf_execute(FileResult *out, const GgufPlan *plan, const char *path, ExecuteOptions options, Error *err) MUST_CHECK;
+/* Writes the file atomically, checks that the sources did not change meanwhile, opens it again and checks
+ * that it says what the plan said (keys, names, types, shapes, offsets). path NULL: hash only, nothing is
+ * written ("rebuild to hash"). */
+int gguf_execute(FileResult *out, const GgufPlan *plan, const char *path, ExecuteOptions options,
+                 Error *err) MUST_CHECK;
 
 #endif

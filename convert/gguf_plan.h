@@ -15,11 +15,11 @@ typedef struct GgufPlan {
     Arena *arena;
 } GgufPlan;
 
-/* metadata: the keys to write, NULL for the model's own. GGUF v3, alignment 32 (an alignment key other than 32 is dropped,
- * since C tools corrupt such files). Errors: ERR_UNSUPPORTED (a tensor type without GGUF id, a name above 63 bytes),
- * ERR_LIMIT. */
-int gguf_plan_open(GgufPlan **out, const Model *model, const Metadata *metadata, const Allocator *allocator, Error *err)
-    MUST_CHECK;
+/* metadata: the keys to write, NULL for the model's own. GGUF v3, alignment 32 (an alignment key other than
+ * 32 is dropped, since C tools corrupt such files). Errors: ERR_UNSUPPORTED (a tensor type without GGUF id, a
+ * name above 63 bytes), ERR_LIMIT. */
+int gguf_plan_open(GgufPlan **out, const Model *model, const Metadata *metadata, const Allocator *allocator,
+                   Error *err) MUST_CHECK;
 void gguf_plan_close(GgufPlan *p); /* NULL-safe */
 
 /* Is this a key that no plan writes: general.alignment other than 32? */

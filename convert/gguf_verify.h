@@ -4,8 +4,9 @@
 
 #include "convert/gguf_plan.h"
 
-/* Reads the file behind fd with the GGUF reader and compares size, keys, and every tensor's name, type, shape and offset
- * with the plan. name is used in messages. ERR_CHECK when they differ. */
-int gguf_verify(const GgufPlan *plan, int fd, const char *name, const Allocator *allocator, Error *err) MUST_CHECK;
+/* Reads the file behind fd with the GGUF reader and compares size, keys, and every tensor's name, type, shape
+ * and offset with the plan. name is used in messages. ERR_CHECK when they differ. */
+int gguf_verify(const GgufPlan *plan, int fd, const char *name, const Allocator *allocator,
+                Error *err) MUST_CHECK;
 
 #endif

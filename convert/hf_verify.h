@@ -1,4 +1,5 @@
-/* hf_verify.h -- reads a checkpoint directory that was just written and compares it with the model that was meant. */
+/* hf_verify.h -- reads a checkpoint directory that was just written and compares it with the model that was
+ * meant. */
 #ifndef RECAST_CONVERT_HF_VERIFY_H
 #define RECAST_CONVERT_HF_VERIFY_H
 

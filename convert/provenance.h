@@ -1,5 +1,6 @@
-/* provenance.h -- the recast.* keys of a GGUF: what it was made from, so that the proof travels with the file.
- * All strings, arrays of strings or scalars, never empty, no NUL (other tools drop or cut those). docs/provenance.md. */
+/* provenance.h -- the recast.* keys of a GGUF: what it was made from, so that the proof travels with the
+ * file. All strings, arrays of strings or scalars, never empty, no NUL (other tools drop or cut those).
+ * docs/provenance.md. */
 #ifndef RECAST_CONVERT_PROVENANCE_H
 #define RECAST_CONVERT_PROVENANCE_H
 
@@ -9,12 +10,12 @@
 enum { RECAST_DERIVATION = 1 }; /* raised only when the same recipe would give other bytes */
 
 typedef struct Provenance {
-    const char *derivation;  /* canonical JSON of what decides the bytes; NULL if there was no recipe */
+    const char *derivation;    /* canonical JSON of what decides the bytes; NULL if there was no recipe */
     const char *repo, *commit; /* NULL if there is none */
     const SourceProof *proof;
     size_t n_changes;
     const Change *changes;
-    const char *output;      /* type as asked: "bf16" */
+    const char *output;           /* type as asked: "bf16" */
     const char *license, *author; /* for general.license, general.author; NULL if absent */
     size_t n_tags;
     const char *const *tags; /* general.tags */
@@ -34,8 +35,8 @@ typedef struct ProvenanceRead {
     const GgufString *changes; /* "key: old -> new" */
     bool edited;
 } ProvenanceRead;
-/* ERR_FORMAT if keys are there but contradict each other (wrong types, arrays of different length, sha256 that isn't the
- * derivation's). Absent keys: present is false. */
+/* ERR_FORMAT if keys are there but contradict each other (wrong types, arrays of different length, sha256
+ * that isn't the derivation's). Absent keys: present is false. */
 int provenance_read(ProvenanceRead *out, const Metadata *m, Error *err) MUST_CHECK;
 
 #endif

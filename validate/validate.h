@@ -28,18 +28,19 @@ typedef struct ValidateOptions {
  * only if validation itself could not be done; a failed check is in the report. */
 int validate_path(Report **out, const char *path, const ValidateOptions *options, Error *err) MUST_CHECK;
 
-/* --require: "structure,hashes": adds a failed check for each listed group that is not a pass. ERR_USAGE for
- * an unknown group. */
+/* --require: "structure,hashes": adds a failed check for each listed group of which something was not run
+ * (one that failed has failed already), and the verdict follows. ERR_USAGE for an unknown group. */
 int validate_require(Report *r, const char *list, Error *err) MUST_CHECK;
 
-/* Generates for each prompt with exactly n_tokens tokens in strict arithmetic, KV f32 (at most 2,048
- * positions). Used by the pipeline to record and by validate to check. model: any lossless form. artifact:
- * the path to record, NULL for the source with overrides. */
+/* Generates exactly n_tokens tokens in strict arithmetic, greedy, KV f32, end tokens ignored; at most 2,048
+ * positions (ERR_LIMIT). Used by the pipeline to record and by validate to check. text: ill-formed UTF-8 and
+ * NULs become U+FFFD. artifact: the path to record, NULL for the source with overrides. */
 int validate_generate(GenerationRecord *out, const Model *model, const char *prompt, uint32_t n_tokens,
                       const char *artifact, unsigned threads, Arena *arena, Error *err) MUST_CHECK;
 
 /* Checks one artifact that was just built, against what it was built from, into r: structure, source and
- * generation groups. */
+ * generation groups. label: its name in the package, which is also that of the recipe's output. expected:
+ * what the source with overrides said; a lossy artifact is not held to it ("not run"). */
 int validate_artifact(Report *r, const char *label, const Model *artifact, const Model *derived,
                       const SourceProof *proof, size_t n_expected, const GenerationRecord *expected,
                       const ValidateOptions *options, Error *err) MUST_CHECK;

@@ -1,0 +1,109 @@
+/* expected.c -- what an artifact ought to be, as views over the source that was supplied. */
+#include "core/json.h"
+#include "model/views.h"
+#include "validate/validation.h"
+#include <string.h>
+
+/* What decides the bytes, apart from the source. */
+typedef struct Claim {
+    const cJSON *overrides; /* an object */
+    DType type;             /* of a GGUF; DT_NONE: as stored */
+    uint32_t bake;
+} Claim;
+
+/* ---- which output of a recipe ---- */
+
+static bool output_fits(const RecipeOutput *o, const Model *artifact) {
+    if (o->format == OUTPUT_HF) return artifact->form == FORM_HF;
+    return artifact->form == FORM_GGUF && o->type == gguf_common_type(artifact);
+}
+
+size_t find_output(const Recipe *r, const char *name, const Model *artifact) {
+    size_t fitting = r->n_outputs, n_fitting = 0;
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        if (!output_fits(&r->outputs[i], artifact)) continue;
+        if (name && !strcmp(recipe_output_name(r, i), name)) return i;
+        fitting = i;
+        n_fitting++;
+    }
+    return n_fitting == 1 ? fitting : r->n_outputs;
+}
+
+/* ---- without a recipe: what the file says of itself ---- */
+
+static int read_claim(Claim *out, Expected *e, const Model *artifact, Error *err) {
+    ProvenanceRead p = {0};
+    if (artifact->form == FORM_GGUF) TRY(provenance_read(&p, artifact->metadata, err));
+    if (p.derivation)
+        TRY(json_parse(&e->derivation, p.derivation, strlen(p.derivation), "recast.recipe", err));
+    if (!e->derivation && !(e->derivation = cJSON_CreateObject())) return error_memory(err, "a recipe");
+    const cJSON *output = json_get(e->derivation, "output");
+    out->overrides = json_get(e->derivation, "overrides");
+    if (!cJSON_IsObject(out->overrides) && !(out->overrides = cJSON_AddObjectToObject(e->derivation, "none")))
+        return error_memory(err, "a recipe");
+    json_u32(json_get(json_get(output, "gguf_dynamic"), "bake"), &out->bake);
+    out->type = type_by_name(p.output);
+    DType common = artifact->form == FORM_GGUF ? gguf_common_type(artifact) : DT_NONE;
+    if (out->type == DT_NONE && dtype_is_float(common)) out->type = common;
+    return 0;
+}
+
+static int open_gguf(Expected *e, const Claim *claim, const Allocator *allocator, Error *err) {
+    if (e->derived->form == FORM_HF) {
+        if (claim->type == DT_NONE)
+            return error_set(err, ERR_UNSUPPORTED, "quantized tensors are not compared with a source");
+        GgufNamesOptions options = {.bake_dynamic = claim->bake};
+        TRY(gguf_names_open(&e->names, e->derived, &options, allocator, err));
+        e->top = e->names;
+    }
+    TRY(retype_open(&e->retype, e->top, claim->type, allocator, err));
+    e->top = e->retype;
+    return 0;
+}
+
+static int open_claim(Expected *e, const Claim *claim, const Model *artifact, const ValidateOptions *o,
+                      Error *err) {
+    const Model *source = e->derived ? e->derived : o->source;
+    if (!e->derived) {
+        /* whether "accept" was said is no part of what decides the bytes */
+        OverrideOptions lenient = {.accept_inert_dynamic = true};
+        TRY(override_open(&e->override, source, claim->overrides, lenient, o->allocator, err));
+        e->derived = e->override;
+    }
+    e->top = e->derived;
+    if (artifact->form == FORM_GGUF) return open_gguf(e, claim, o->allocator, err);
+    if (source->form == FORM_HF) return 0;
+    return error_set(err, ERR_UNSUPPORTED, "a checkpoint is not compared with a GGUF file");
+}
+
+int expected_open(Expected *out, const Validation *v, const Model *artifact, const Recipe *recipe,
+                  const char *output_name, const Model *derived, Error *err) {
+    const ValidateOptions *o = v->options;
+    *out = (Expected){.derived = derived};
+    int code;
+    if (recipe && o->source) {
+        size_t i = find_output(recipe, output_name, artifact);
+        out->output = i;
+        if (i == recipe->n_outputs)
+            return error_set(err, ERR_CHECK, "the recipe has no output like it (%s)",
+                             artifact->form == FORM_HF ? "hf" : dtype_name(gguf_common_type(artifact)));
+        code = recipe_stack_open(&out->stack, recipe, i, o->source, o->allocator, err);
+        out->top = out->stack.top;
+        out->derived = out->stack.override;
+    } else {
+        Claim claim = {0};
+        code = read_claim(&claim, out, artifact, err);
+        if (!code) code = open_claim(out, &claim, artifact, o, err);
+    }
+    if (code) expected_close(out);
+    return code;
+}
+
+void expected_close(Expected *e) {
+    recipe_stack_close(&e->stack);
+    model_close(e->retype);
+    model_close(e->names);
+    model_close(e->override);
+    cJSON_Delete(e->derivation);
+    *e = (Expected){0};
+}

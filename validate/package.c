@@ -1,0 +1,215 @@
+/* package.c -- a package directory: its files, then every artifact that the manifest lists. Paths are used
+ * only after manifest_read has checked them, and only where the walk found regular files. */
+#include "validate/validation.h"
+#include <string.h>
+
+typedef struct Package {
+    const Validation *v;
+    const char *directory;
+    Walk walk;
+    Manifest *manifest;
+    const Recipe *recipe; /* the given one, or own */
+    Recipe *own;
+} Package;
+
+/* ---- what the manifest says of an artifact ---- */
+
+static int mismatch(Error *err, const char *what, const char *found, const char *said) {
+    return error_set(err, ERR_CHECK, "the manifest gives the %s %s, the artifact has %s", what,
+                     said && *said ? said : "none", found && *found ? found : "none");
+}
+
+static bool same(const char *a, const char *b) {
+    return !strcmp(a ? a : "", b ? b : "");
+}
+
+static int described_origin(const Artifact *a, const Manifest *m, const Model *model, Error *err) {
+    ProvenanceRead p;
+    if (model->form != FORM_GGUF) return 0;
+    TRY(provenance_read(&p, model->metadata, err));
+    if (!same(p.derivation_sha256, a->derivation_sha256))
+        return mismatch(err, "recipe's hash", p.derivation_sha256, a->derivation_sha256);
+    if (p.output && !same(p.output, a->type)) return mismatch(err, "type", p.output, a->type);
+    if (!same(p.repo, m->repo)) return mismatch(err, "base repository", p.repo, m->repo);
+    if (!same(p.commit, m->commit)) return mismatch(err, "base commit", p.commit, m->commit);
+    if (!same(p.weights_sha256, m->weights_sha256))
+        return mismatch(err, "source's weights digest", p.weights_sha256, m->weights_sha256);
+    if (p.n_changes == m->n_changes) return 0;
+    return error_set(err, ERR_CHECK, "the manifest lists %zu overrides, the artifact %zu", m->n_changes,
+                     p.n_changes);
+}
+
+static int described(const Artifact *a, const Manifest *m, const Subject *s, bool lossless, Error *err) {
+    bool gguf = !strcmp(a->format, "gguf");
+    if (gguf != (s->model->form == FORM_GGUF)) return error_set(err, ERR_CHECK, "it is no %s", a->format);
+    if (a->n_tensors != s->model->n_tensors)
+        return error_set(err, ERR_CHECK, "the manifest says %zu tensors, the artifact has %zu", a->n_tensors,
+                         s->model->n_tensors);
+    if (!same(a->weights_sha256, s->digest))
+        return mismatch(err, "weights digest", s->digest, a->weights_sha256);
+    if (a->lossless != lossless)
+        return error_set(err, ERR_CHECK,
+                         "the manifest says %slossless, but its weights digest is %sthe source's",
+                         a->lossless ? "" : "not ", lossless ? "" : "not ");
+    return described_origin(a, m, s->model, err);
+}
+
+static int check_described(const Validation *v, const Artifact *a, const Manifest *m, const Subject *s,
+                           bool lossless, Error *err) {
+    Error found = {0};
+    if (described(a, m, s, lossless, &found)) return check_error(v, "hashes", "manifest", &found, err);
+    check_add(v, "hashes", CHECK_PASS, "manifest", "%s, as the manifest says: weights digest %s",
+              lossless ? "lossless" : "not lossless", s->digest[0] ? s->digest : "none");
+    return 0;
+}
+
+/* ---- artifacts ---- */
+
+/* The walk's files of an artifact, names relative to it. */
+static int own_files(Subject *s, const Package *p, const Artifact *a, Arena *arena, Error *err) {
+    size_t length = strlen(a->path);
+    FoundFile *files = arena_alloc(arena, p->walk.n_files, sizeof *files);
+    if (!files) return error_memory(err, "the files of an artifact");
+    for (size_t i = 0; i < p->walk.n_files; i++) {
+        const FoundFile *f = &p->walk.files[i];
+        if (strncmp(f->path, a->path, length) || (f->path[length] && f->path[length] != '/')) continue;
+        files[s->n_files] = *f;
+        if (f->path[length]) files[s->n_files].path += length + 1;
+        s->n_files++;
+    }
+    s->files = files;
+    return 0;
+}
+
+static int check_open_artifact(const Package *p, const Validation *v, const Artifact *a, const Model *model,
+                               Error *err) {
+    const Manifest *m = p->manifest;
+    Subject s = {.model = model,
+                 .name = a->path,
+                 .recipe = p->recipe,
+                 .exact = true,
+                 .n_records = m->n_generations,
+                 .records = m->generations};
+    TRY(check_structure(v, model, err));
+    TRY(artifact_digest(s.digest, v, model, err));
+    bool lossless = s.digest[0] && !strcmp(s.digest, m->weights_sha256);
+    TRY(check_described(v, a, m, &s, lossless, err));
+    TRY(own_files(&s, p, a, v->arena, err));
+    return check_subject(v, &s, lossless || a->lossless, err);
+}
+
+static int check_artifact(const Package *p, const Artifact *a, Error *err) {
+    Validation v = *p->v;
+    Model *model;
+    Error found = {0};
+    v.label = a->path;
+    if (!walk_is_plain(&p->walk, a->path)) {
+        check_add(&v, "structure", CHECK_NOT_RUN, "opens", "it is missing, or holds what is no regular file");
+        return 0;
+    }
+    v.path = arena_printf(v.arena, "%s/%s", p->directory, a->path);
+    if (!v.path) return error_memory(err, "a path");
+    if (model_open(&model, v.path, v.options->allocator, &found)) return check_open_error(&v, &found, err);
+    int code = check_open_artifact(p, &v, a, model, err);
+    model_close(model);
+    return code;
+}
+
+/* ---- the package's source ---- */
+
+static int same_sources(const Manifest *m, const SourceProof *proof, Error *err) {
+    for (size_t i = 0; i < m->n_sources || i < proof->n_files; i++) {
+        const FileProof *said = i < m->n_sources ? &m->sources[i] : NULL,
+                        *found = i < proof->n_files ? &proof->files[i] : NULL;
+        int order = !said ? 1 : !found ? -1 : strcmp(said->name, found->name);
+        if (order < 0)
+            return error_set(err, ERR_CHECK,
+                             "the package was made from a file %s that the source does not have", said->name);
+        if (order > 0)
+            return error_set(err, ERR_CHECK, "the source has a file %s that the package was not made from",
+                             found->name);
+        if (strcmp(said->sha256, found->sha256))
+            return error_set(err, ERR_CHECK,
+                             "%s of the source has SHA-256 %s; the package was made from %s: another source",
+                             said->name, found->sha256, said->sha256);
+    }
+    if (!strcmp(m->weights_sha256, proof->weights_sha256)) return 0;
+    return mismatch(err, "source's weights digest", proof->weights_sha256, m->weights_sha256);
+}
+
+static int check_sources(const Package *p, Error *err) {
+    const Validation *v = p->v;
+    Error found = {0};
+    if (same_sources(p->manifest, v->options->proof, &found))
+        TRY(check_error(v, "source", "files of the source", &found, err));
+    else
+        check_add(v, "source", CHECK_PASS, "files of the source",
+                  "%zu files, with the hashes that the manifest names", p->manifest->n_sources);
+    return p->recipe ? check_pins(v, p->recipe, err) : 0;
+}
+
+/* What the manifest says that the source with overrides says. */
+static int check_source_generation(const Package *p, Error *err) {
+    RecipeStack derived;
+    Error found = {0};
+    Validation v = *p->v;
+    v.label = "source with overrides";
+    if (!p->recipe || !p->manifest->n_generations) return 0;
+    if (recipe_override_open(&derived, p->recipe, v.options->source, v.options->allocator, &found))
+        return check_error(&v, "source", "recipe", &found, err);
+    int code = check_generation(&v, derived.top, NULL, true, NULL, p->manifest->n_generations,
+                                p->manifest->generations, err);
+    recipe_stack_close(&derived);
+    return code;
+}
+
+/* ---- the whole ---- */
+
+static int open_recipe(Package *p, Error *err) {
+    const char *name = p->manifest->recipe_file;
+    Error found = {0};
+    p->recipe = p->v->options->recipe;
+    if (p->recipe || !name) return 0;
+    const FoundFile *f = walk_find(&p->walk, name);
+    if (!f || f->kind != FOUND_FILE) return 0; /* the hashes say so */
+    char *path = arena_printf(p->v->arena, "%s/%s", p->directory, name);
+    if (!path) return error_memory(err, "a path");
+    if (recipe_load(&p->own, path, NULL, 0, p->v->options->allocator, &found))
+        return check_error(p->v, "structure", "recipe", &found, err);
+    p->recipe = p->own;
+    return 0;
+}
+
+static int read_manifest(Package *p, Error *err) {
+    Error found = {0};
+    const FoundFile *f = walk_find(&p->walk, "manifest.json");
+    if (!f || f->kind != FOUND_FILE) {
+        check_add(p->v, "hashes", CHECK_FAIL, "manifest.json", "is missing, or no regular file");
+        return 0;
+    }
+    if (manifest_read(&p->manifest, p->directory, p->v->options->allocator, &found))
+        return check_error(p->v, "hashes", "manifest.json", &found, err);
+    if (!p->manifest->n_artifacts)
+        check_add(p->v, "hashes", CHECK_FAIL, "manifest.json", "lists no artifact");
+    return 0;
+}
+
+static int check_all(Package *p, Error *err) {
+    TRY(walk_package(&p->walk, p->directory, p->v->arena, err));
+    TRY(read_manifest(p, err));
+    if (!p->manifest) return 0;
+    TRY(check_hashes(p->v, p->directory, &p->walk, p->manifest, err));
+    TRY(open_recipe(p, err));
+    if (p->v->options->source) TRY(check_sources(p, err));
+    for (size_t i = 0; i < p->manifest->n_artifacts; i++)
+        TRY(check_artifact(p, &p->manifest->artifacts[i], err));
+    return p->v->options->source ? check_source_generation(p, err) : 0;
+}
+
+int check_package(const Validation *v, const char *directory, Error *err) {
+    Package p = {.v = v, .directory = directory};
+    int code = check_all(&p, err);
+    recipe_close(p.own);
+    manifest_close(p.manifest);
+    return code;
+}

@@ -19,7 +19,7 @@ for test in "$build"/tests/test_*; do
     case "$test" in *.d | *.o) continue ;; esac
     [ -f "tests/unit/$(basename "$test").c" ] || continue # left from an older tree
     log=$work/log
-    "$test" --color=never >"$log" 2>&1
+    "$test" --verbose --color=never >"$log" 2>&1
     status=$?
     line=$(grep -a 'Synthesis: Tested:' "$log" | tail -n 1)
     ok=$(printf '%s' "$line" | sed -n 's/.*Passing: \([0-9]*\).*/\1/p')
@@ -27,6 +27,8 @@ for test in "$build"/tests/test_*; do
     skip=$(grep -ac '\[SKIP\]' "$log")
     [ -n "$line" ] || { ok=0 bad=1; }
     [ "$status" = 0 ] || [ "$bad" != 0 ] || bad=1
+    # Criterion exits 0 when a sanitizer complains at the exit of a test's process
+    ! grep -aq 'SUMMARY: .*Sanitizer' "$log" || [ "$bad" != 0 ] || bad=1
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
     echo "$(basename "$test"): $ok passed, $bad failed"
     [ "$bad" = 0 ] || cat "$log"

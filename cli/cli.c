@@ -1,0 +1,109 @@
+/* cli.c -- parsing, help and printing that every command shares. */
+#include "cli/cli.h"
+#include "cli/progress_line.h"
+#include "core/json.h"
+#include "core/utf8.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SPECS = 48 };
+
+static void print_option(const OptionSpec *spec) {
+    char left[64];
+    if (spec->letter)
+        snprintf(left, sizeof left, "-%c, %s %s", spec->letter, spec->name, spec->value ? spec->value : "");
+    else
+        snprintf(left, sizeof left, "    %s %s", spec->name, spec->value ? spec->value : "");
+    printf("  %-30s %s\n", left, spec->help);
+}
+
+static void print_help(const Command *command, const OptionSpec *specs, size_t n_specs) {
+    printf("recast %s -- %s\n\nusage: recast %s\n", command->name, command->summary, command->usage);
+    if (command->details) printf("\n%s\n", command->details);
+    printf("\noptions:\n");
+    for (size_t i = 0; i < n_specs; i++) print_option(&specs[i]);
+    printf("\nexamples:\n%s", command->examples);
+}
+
+int cli_parse(Cli *cli, int argc, char **argv, const OptionSpec *specs, size_t n_specs, size_t min_args,
+              size_t max_args, Error *err) {
+    const OptionSpec common[] = {
+        {"--json", 0, OPTION_FLAG, NULL, "print one JSON document on stdout", &cli->json},
+        {"--quiet", 'q', OPTION_FLAG, NULL, "no progress, no messages but errors", &cli->quiet},
+        {"--verbose", 'v', OPTION_FLAG, NULL, "say more", &cli->verbose},
+        {"--threads", 0, OPTION_U32, "N", "threads to use (default: one a processor)", &cli->threads},
+        {"--help", 'h', OPTION_FLAG, NULL, "this text", &cli->help},
+    };
+    OptionSpec all[MAX_SPECS];
+    size_t n = 0;
+    for (size_t i = 0; i < n_specs && n < MAX_SPECS; i++) all[n++] = specs[i];
+    for (size_t i = 0; i < sizeof common / sizeof *common && n < MAX_SPECS; i++) all[n++] = common[i];
+    TRY(options_parse(argc, argv, all, n, &cli->args, err));
+    if (cli->help) {
+        print_help(cli->command, all, n);
+        cli->done = true;
+        return 0;
+    }
+    if (cli->args.count < min_args || cli->args.count > max_args)
+        return error_set(err, ERR_USAGE, "%s argument; usage: recast %s",
+                         cli->args.count < min_args ? "missing" : "unexpected", cli->command->usage);
+    progress_line_init(cli->line, cli->quiet);
+    cli->progress = (Progress){progress_line_update, cli->line};
+    return 0;
+}
+
+void cli_end_progress(Cli *cli) {
+    progress_line_end(cli->line);
+}
+
+int cli_print_json(cJSON *document, Error *err) {
+    Buffer text;
+    buffer_init(&text, NULL);
+    json_write_pretty(&text, document);
+    cJSON_Delete(document);
+    int code = buffer_ok(&text, "the JSON output", err);
+    if (!code) fputs(buffer_string(&text), stdout);
+    buffer_free(&text);
+    return code;
+}
+
+void cli_print_safe(const char *text, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '\n')
+            fputs("\\n", stdout);
+        else if (c == '\t')
+            fputs("\\t", stdout);
+        else if (c < 0x20 || c == 0x7f)
+            printf("\\x%02x", c);
+        else
+            putchar(c);
+    }
+}
+
+const char *human_bytes(uint64_t bytes, char buf[32]) {
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 999.5 && unit + 1 < sizeof units / sizeof *units) value /= 1000, unit++;
+    snprintf(buf, 32,
+             unit == 0     ? "%.0f %s"
+             : value < 10  ? "%.2f %s"
+             : value < 100 ? "%.1f %s"
+                           : "%.0f %s",
+             value, units[unit]);
+    return buf;
+}
+
+const char *hub_cache_root(char *buf, size_t size) {
+    const char *hub = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
+    int n = -1;
+    if (hub && *hub)
+        n = snprintf(buf, size, "%s", hub);
+    else if (home && *home)
+        n = snprintf(buf, size, "%s/hub", home);
+    else if (user && *user)
+        n = snprintf(buf, size, "%s/.cache/huggingface/hub", user);
+    return n > 0 && (size_t)n < size ? buf : NULL;
+}

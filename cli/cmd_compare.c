@@ -1,0 +1,296 @@
+/* cmd_compare.c -- parameters, keys and tensors in which two models differ, and by how much. */
+#include "cli/cli.h"
+#include "core/floats.h"
+#include "model/views.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE_BYTES = 1 << 20 };
+
+/* How far apart two tensors of the same shape are. */
+typedef struct Difference {
+    bool identical;    /* the same bytes */
+    bool measured;     /* both float types: the figures hold */
+    double max, rmse;  /* absolute */
+    uint64_t elements; /* that differ in value */
+} Difference;
+
+typedef struct Tally {
+    size_t same, differ, only_a, only_b, keys;
+} Tally;
+
+static int rows_f32(const Tensor *t, uint64_t row, uint64_t n, void *raw, float *out, Error *err) {
+    TRY(model_read(t, row, n, raw, err));
+    return floats_convert(DT_F32, out, t->type, raw, (size_t)(n * t->dims[0]), err);
+}
+
+static int compare_piece(Difference *d, const Tensor *a, const Tensor *b, uint64_t row, uint64_t n, void *raw,
+                         float *fa, float *fb, double *sum, Error *err) {
+    size_t count = (size_t)(n * a->dims[0]);
+    TRY(rows_f32(a, row, n, raw, fa, err));
+    TRY(rows_f32(b, row, n, raw, fb, err));
+    for (size_t i = 0; i < count; i++) {
+        if (f32_bits(fa[i]) == f32_bits(fb[i])) continue;
+        double delta = fabs((double)fa[i] - (double)fb[i]);
+        d->elements++;
+        if (!(delta <= d->max)) d->max = delta;
+        *sum += delta * delta;
+    }
+    return 0;
+}
+
+static int measure(Difference *d, const Tensor *a, const Tensor *b, Error *err) {
+    uint64_t rows = tensor_rows(a), piece = PIECE_BYTES / (4 * a->dims[0] + 1) + 1;
+    size_t count;
+    double sum = 0;
+    if (!size_mul(&count, (size_t)piece, (size_t)a->dims[0]))
+        return error_set(err, ERR_LIMIT, "%s: a row is too long", a->name);
+    float *fa = calloc(count, sizeof *fa), *fb = calloc(count, sizeof *fb), *raw = calloc(count, sizeof *raw);
+    int code = fa && fb && raw ? 0 : error_memory(err, "comparing tensors");
+    for (uint64_t row = 0; !code && row < rows; row += piece)
+        code = compare_piece(d, a, b, row, rows - row < piece ? rows - row : piece, raw, fa, fb, &sum, err);
+    d->measured = true;
+    d->identical = a->type == b->type && d->elements == 0;
+    d->rmse = sqrt(sum / (double)(rows * a->dims[0]));
+    free(fa);
+    free(fb);
+    free(raw);
+    return code;
+}
+
+static int same_bytes(bool *same, const Tensor *a, const Tensor *b, Error *err) {
+    uint64_t rows = tensor_rows(a), size = tensor_row_bytes(a), piece = PIECE_BYTES / (size + 1) + 1;
+    char *pa = malloc((size_t)(piece * size) + 1), *pb = malloc((size_t)(piece * size) + 1);
+    int code = pa && pb ? 0 : error_memory(err, "comparing tensors");
+    *same = true;
+    for (uint64_t row = 0; !code && *same && row < rows; row += piece) {
+        uint64_t n = rows - row < piece ? rows - row : piece;
+        code = model_read(a, row, n, pa, err);
+        if (!code) code = model_read(b, row, n, pb, err);
+        if (!code) *same = !memcmp(pa, pb, (size_t)(n * size));
+    }
+    free(pa);
+    free(pb);
+    return code;
+}
+
+static bool same_shape(const Tensor *a, const Tensor *b) {
+    return a->dims[0] == b->dims[0] && a->dims[1] == b->dims[1] && a->dims[2] == b->dims[2] &&
+           a->dims[3] == b->dims[3];
+}
+
+static int compare_tensors(Difference *d, const Tensor *a, const Tensor *b, Error *err) {
+    memset(d, 0, sizeof *d);
+    if (a->dims[0] && dtype_is_float(a->type) && dtype_is_float(b->type)) return measure(d, a, b, err);
+    return a->type == b->type ? same_bytes(&d->identical, a, b, err) : 0;
+}
+
+/* ---- text or JSON ---- */
+
+static void show_key(cJSON *list, const char *key, const char *old, const char *new) {
+    if (list) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "key", key);
+        cJSON_AddStringToObject(o, "a", old);
+        cJSON_AddStringToObject(o, "b", new);
+        cJSON_AddItemToArray(list, o);
+        return;
+    }
+    printf("%s: %s -> %s\n", key, old, new);
+}
+
+static void show_tensor(cJSON *list, const char *name, const char *what, const Difference *d) {
+    if (list) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "tensor", name);
+        cJSON_AddStringToObject(o, "what", what);
+        if (d && d->measured) {
+            cJSON_AddNumberToObject(o, "elements", (double)d->elements);
+            cJSON_AddNumberToObject(o, "max", d->max);
+            cJSON_AddNumberToObject(o, "rmse", d->rmse);
+        }
+        cJSON_AddItemToArray(list, o);
+        return;
+    }
+    cli_print_safe(name, strlen(name));
+    printf(": %s", what);
+    if (d && d->measured)
+        printf(", %llu elements differ, at most by %.3g, rmse %.3g", (unsigned long long)d->elements, d->max,
+               d->rmse);
+    printf("\n");
+}
+
+static void compare_u32(cJSON *list, Tally *t, const char *key, uint32_t a, uint32_t b) {
+    char x[16], y[16];
+    if (a == b) return;
+    snprintf(x, sizeof x, "%u", a);
+    snprintf(y, sizeof y, "%u", b);
+    t->keys++;
+    show_key(list, key, x, y);
+}
+
+static void compare_f32(cJSON *list, Tally *t, const char *key, float a, float b) {
+    char x[32], y[32];
+    if (f32_bits(a) == f32_bits(b)) return;
+    snprintf(x, sizeof x, "%.9g", (double)a);
+    snprintf(y, sizeof y, "%.9g", (double)b);
+    t->keys++;
+    show_key(list, key, x, y);
+}
+
+static void compare_params(cJSON *list, Tally *t, const ModelParams *a, const ModelParams *b) {
+    if (strcmp(a->architecture, b->architecture))
+        t->keys++, show_key(list, "architecture", a->architecture, b->architecture);
+    compare_u32(list, t, "layers", a->n_layers, b->n_layers);
+    compare_u32(list, t, "embedding", a->n_embd, b->n_embd);
+    compare_u32(list, t, "heads", a->n_heads, b->n_heads);
+    compare_u32(list, t, "key-value heads", a->n_kv_heads, b->n_kv_heads);
+    compare_u32(list, t, "experts", a->n_experts, b->n_experts);
+    compare_u32(list, t, "experts used", a->n_experts_used, b->n_experts_used);
+    compare_u32(list, t, "context", a->context, b->context);
+    if (a->rope.type != b->rope.type)
+        t->keys++, show_key(list, "rope", rope_type_name(a->rope.type), rope_type_name(b->rope.type));
+    compare_f32(list, t, "rope base", a->rope.theta, b->rope.theta);
+    compare_f32(list, t, "rope factor", a->rope.factor, b->rope.factor);
+    compare_u32(list, t, "rope original context", a->rope.original_context, b->rope.original_context);
+}
+
+/* Provenance says where a file comes from, not what it is. */
+static bool is_provenance(const GgufKv *kv) {
+    return !strncmp(kv->key.data, "recast.", 7);
+}
+
+/* Two GGUFs: every key whose bytes differ, as one line. */
+static int compare_keys(cJSON *list, Tally *t, const Metadata *a, const Metadata *b, bool forward,
+                        Error *err) {
+    Buffer x, y;
+    buffer_init(&x, NULL);
+    buffer_init(&y, NULL);
+    for (size_t i = 0; i < metadata_slots(a); i++) {
+        const GgufKv *kv = metadata_slot(a, i);
+        if (kv->removed || is_provenance(kv)) continue;
+        const GgufValue *other = metadata_get(b, kv->key.data);
+        bool differs = !other;
+        if (other && forward) {
+            GgufKv twin = {.key = kv->key, .value = *other};
+            buffer_clear(&x);
+            buffer_clear(&y);
+            metadata_write_kv(&x, kv);
+            metadata_write_kv(&y, &twin);
+            differs = x.length != y.length || memcmp(x.data, y.data, x.length);
+        }
+        if (!differs) continue;
+        t->keys++;
+        show_key(list, kv->key.data, other || forward ? "there" : "absent",
+                 other     ? "there, different"
+                 : forward ? "absent"
+                           : "there");
+    }
+    int code = buffer_ok(&x, "comparing keys", err);
+    if (!code) code = buffer_ok(&y, "comparing keys", err);
+    buffer_free(&x);
+    buffer_free(&y);
+    return code;
+}
+
+static int compare_all_tensors(Cli *cli, cJSON *list, Tally *tally, const Model *a, const Model *b,
+                               Error *err) {
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const Tensor *x = &a->tensors[i], *y = model_find(b, x->name);
+        TRY(progress_update(&cli->progress, "compare tensors", i, a->n_tensors, err));
+        if (!y) {
+            tally->only_a++;
+            show_tensor(list, x->name, "only in the first", NULL);
+            continue;
+        }
+        Difference d = {0};
+        char what[96];
+        if (same_shape(x, y)) TRY(compare_tensors(&d, x, y, err));
+        if (d.identical) {
+            tally->same++;
+            continue;
+        }
+        tally->differ++;
+        if (!same_shape(x, y))
+            snprintf(what, sizeof what, "other shape");
+        else
+            snprintf(what, sizeof what, "%s -> %s", dtype_name(x->type), dtype_name(y->type));
+        show_tensor(list, x->name, what, &d);
+    }
+    for (size_t i = 0; i < b->n_tensors; i++)
+        if (!model_find(a, b->tensors[i].name))
+            tally->only_b++, show_tensor(list, b->tensors[i].name, "only in the second", NULL);
+    return 0;
+}
+
+static int compare(Cli *cli, const Model *a, const Model *b, Error *err) {
+    Tally t = {0};
+    cJSON *doc = cli->json ? cJSON_CreateObject() : NULL;
+    cJSON *keys = doc ? cJSON_AddArrayToObject(doc, "keys") : NULL;
+    cJSON *tensors = doc ? cJSON_AddArrayToObject(doc, "tensors") : NULL;
+    compare_params(keys, &t, &a->params, &b->params);
+    int code = 0;
+    if (a->metadata && b->metadata) {
+        code = compare_keys(keys, &t, a->metadata, b->metadata, true, err);
+        if (!code) code = compare_keys(keys, &t, b->metadata, a->metadata, false, err);
+    }
+    if (!code) code = compare_all_tensors(cli, tensors, &t, a, b, err);
+    cli_end_progress(cli);
+    if (code) {
+        cJSON_Delete(doc);
+        return code;
+    }
+    size_t differences = t.differ + t.only_a + t.only_b;
+    if (doc) {
+        cJSON_AddNumberToObject(doc, "identical_tensors", (double)t.same);
+        cJSON_AddBoolToObject(doc, "weights_identical", differences == 0);
+        return cli_print_json(doc, err);
+    }
+    printf("%zu tensors identical, %zu differ, %zu only in the first, %zu only in the second; %zu parameters "
+           "and keys differ\n",
+           t.same, t.differ, t.only_a, t.only_b, t.keys);
+    return 0;
+}
+
+/* A checkpoint and a GGUF meet in GGUF names, the checkpoint typed as the GGUF form types it (norms in F32).
+ */
+static int as_gguf(RecipeStack *views, const Model **m, Error *err) {
+    GgufNamesOptions options = {.lenient_rope = true};
+    TRY(gguf_names_open(&views->names, *m, &options, NULL, err));
+    TRY(retype_open(&views->retype, views->names, DT_NONE, NULL, err));
+    *m = views->retype;
+    return 0;
+}
+
+static int cmd_compare(Cli *cli, int argc, char **argv, Error *err) {
+    TRY(cli_parse(cli, argc, argv, NULL, 0, 2, 2, err));
+    if (cli->done) return 0;
+    Subject a, b = {0};
+    RecipeStack views_a = {0}, views_b = {0};
+    TRY(subject_open(&a, cli->args.items[0], NULL, 0, err));
+    int code = subject_open(&b, cli->args.items[1], NULL, 0, err);
+    const Model *x = a.model, *y = b.model;
+    if (!code && x->form == FORM_HF && y->form == FORM_GGUF)
+        code = as_gguf(&views_a, &x, err);
+    else if (!code && x->form == FORM_GGUF && y->form == FORM_HF)
+        code = as_gguf(&views_b, &y, err);
+    if (!code) code = compare(cli, x, y, err);
+    recipe_stack_close(&views_a);
+    recipe_stack_close(&views_b);
+    subject_close(&a);
+    subject_close(&b);
+    return code;
+}
+
+const Command command_compare = {
+    .name = "compare",
+    .summary = "what differs between two models: parameters, keys, tensors, and by how much",
+    .usage = "compare A B",
+    .details = "A and B are checkpoints, GGUFs of any architecture, or recipes. Provenance keys (recast.*) "
+               "are left out.",
+    .examples = "  recast compare Qwen3-30B-A3B/ variant.gguf\n"
+                "  recast compare a.gguf b.gguf --json\n",
+    .run = cmd_compare,
+};

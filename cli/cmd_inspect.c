@@ -1,0 +1,323 @@
+/* cmd_inspect.c -- what is in a checkpoint, a GGUF of any architecture, or a package. */
+#include "cli/cli.h"
+#include "convert/provenance.h"
+#include "model/proof.h"
+#include "packager/manifest.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MAX_SHOWN_TEXT = 100, MAX_SHOWN_ITEMS = 6 };
+
+/* ---- values ---- */
+
+static void print_string(const GgufString *s) {
+    size_t shown = s->length < MAX_SHOWN_TEXT ? (size_t)s->length : MAX_SHOWN_TEXT;
+    while (shown < s->length && shown > 0 && ((unsigned char)s->data[shown] & 0xc0) == 0x80) shown--;
+    putchar('"');
+    cli_print_safe(s->data, shown);
+    printf(shown < s->length ? "...\" (%llu bytes)" : "\"", (unsigned long long)s->length);
+}
+
+static void print_value(const GgufValue *v);
+
+/* Element i of an array, as a value of its own. */
+static GgufValue array_item(const GgufArray *a, uint64_t i) {
+    GgufValue v = {.type = a->type};
+    if (a->type == GGUF_STRING) {
+        v.string = a->strings[i];
+        return v;
+    }
+    const unsigned char *p = (const unsigned char *)a->raw + i * gguf_type_bytes(a->type);
+    switch (a->type) {
+    case GGUF_U8:
+    case GGUF_BOOL: v.u = p[0]; break;
+    case GGUF_I8: v.i = (int8_t)p[0]; break;
+    case GGUF_U16: v.u = load_u16(p); break;
+    case GGUF_I16: v.i = (int16_t)load_u16(p); break;
+    case GGUF_U32: v.u = load_u32(p); break;
+    case GGUF_I32: v.i = (int32_t)load_u32(p); break;
+    case GGUF_U64: v.u = load_u64(p); break;
+    case GGUF_I64: v.i = (int64_t)load_u64(p); break;
+    case GGUF_F32: memcpy(&v.f32, p, sizeof v.f32); break;
+    case GGUF_F64: memcpy(&v.f64, p, sizeof v.f64); break;
+    default: break;
+    }
+    return v;
+}
+
+static void print_array(const GgufArray *a) {
+    printf("%llu x %s [", (unsigned long long)a->count, gguf_type_name(a->type));
+    for (uint64_t i = 0; i < a->count && i < MAX_SHOWN_ITEMS; i++) {
+        GgufValue v = array_item(a, i);
+        if (i) printf(", ");
+        print_value(&v);
+    }
+    printf(a->count > MAX_SHOWN_ITEMS ? ", ...]" : "]");
+}
+
+static void print_value(const GgufValue *v) {
+    switch (v->type) {
+    case GGUF_STRING: print_string(&v->string); break;
+    case GGUF_ARRAY: print_array(&v->array); break;
+    case GGUF_F32: printf("%.9g", (double)v->f32); break;
+    case GGUF_F64: printf("%.17g", v->f64); break;
+    case GGUF_BOOL: printf("%s", v->u ? "true" : "false"); break;
+    case GGUF_I8:
+    case GGUF_I16:
+    case GGUF_I32:
+    case GGUF_I64: printf("%lld", (long long)v->i); break;
+    default: printf("%llu", (unsigned long long)v->u); break;
+    }
+}
+
+/* ---- models ---- */
+
+static void print_params(const Model *m) {
+    const ModelParams *p = &m->params;
+    char size[32];
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < m->n_tensors; i++) bytes += tensor_bytes(&m->tensors[i]);
+    printf("form          %s\n", m->form == FORM_GGUF ? "GGUF" : "Hugging Face checkpoint");
+    printf("architecture  %s%s\n", p->architecture,
+           m->family ? "" : " (not one that Recast can convert from Hugging Face or run)");
+    printf("tensors       %zu, %s\n", m->n_tensors, human_bytes(bytes, size));
+    if (p->n_layers)
+        printf("layers        %u, %u wide, %u query and %u key-value heads of %u\n", p->n_layers, p->n_embd,
+               p->n_heads, p->n_kv_heads, p->head_dim);
+    if (p->n_experts)
+        printf("experts       %u of %u used, %u wide\n", p->n_experts_used, p->n_experts, p->n_ff_expert);
+    if (p->context) printf("context       %u positions\n", p->context);
+    if (p->n_layers) {
+        printf("rope          %s, base %.9g", rope_type_name(p->rope.type), (double)p->rope.theta);
+        if (p->rope.factor > 0) printf(", factor %.9g", (double)p->rope.factor);
+        if (p->rope.original_context) printf(", original context %u", p->rope.original_context);
+        printf("\n");
+    }
+    if (m->family)
+        printf("parameters    %.2f M, %.2f M of them used a token\n", (double)params_total(p) / 1e6,
+               (double)params_active(p) / 1e6);
+}
+
+static void print_types(const Model *m) {
+    printf("types        ");
+    for (unsigned type = 0; type < DT_NONE; type++) {
+        size_t count = 0;
+        for (size_t i = 0; i < m->n_tensors; i++) count += m->tensors[i].type == (DType)type;
+        if (count) printf(" %zu %s", count, dtype_name((DType)type));
+    }
+    printf("\n");
+}
+
+static int print_provenance(const Model *m, Error *err) {
+    ProvenanceRead p;
+    if (!m->metadata) return 0;
+    TRY(provenance_read(&p, m->metadata, err));
+    if (!p.present) return 0;
+    printf("made from     %s%s%s\n", p.repo ? p.repo : "a local source", p.commit ? " at " : "",
+           p.commit ? p.commit : "");
+    for (size_t i = 0; i < p.n_changes; i++) {
+        printf("changed       ");
+        cli_print_safe(p.changes[i].data, p.changes[i].length);
+        printf("\n");
+    }
+    if (p.weights_sha256) printf("weights       sha256 %s (of the source)\n", p.weights_sha256);
+    if (p.edited) printf("edited        yes: its metadata was changed after it was made\n");
+    return 0;
+}
+
+static void print_keys(const Metadata *m) {
+    printf("\n%zu keys\n", metadata_count(m));
+    for (size_t i = 0; i < metadata_slots(m); i++) {
+        const GgufKv *kv = metadata_slot(m, i);
+        if (kv->removed) continue;
+        printf("  ");
+        cli_print_safe(kv->key.data, kv->key.length);
+        printf("  %s  ", gguf_type_name(kv->value.type));
+        print_value(&kv->value);
+        printf("\n");
+    }
+}
+
+static void print_shape(const Tensor *t) {
+    putchar('[');
+    for (uint32_t d = t->n_dims; d-- > 0;) printf("%llu%s", (unsigned long long)t->dims[d], d ? ", " : "");
+    putchar(']');
+}
+
+static int print_tensors(const Cli *cli, const Model *m, bool hashes, Error *err) {
+    printf("\n%zu tensors (torch shapes)\n", m->n_tensors);
+    for (size_t i = 0; i < m->n_tensors; i++) {
+        const Tensor *t = &m->tensors[i];
+        char hex[SHA256_HEX];
+        if (hashes) {
+            TRY(progress_update(&cli->progress, "hash tensors", i, m->n_tensors, err));
+            TRY(tensor_sha256(hex, t, err));
+            printf("  %s", hex);
+        }
+        printf("  %-5s ", dtype_name(t->type));
+        cli_print_safe(t->name, strlen(t->name));
+        printf("  ");
+        print_shape(t);
+        printf("\n");
+    }
+    return 0;
+}
+
+static int digest_or_reason(const Cli *cli, const Model *m, char hex[SHA256_HEX], Error *reason, Error *err) {
+    hex[0] = 0;
+    int code = weights_digest(hex, m, cli->threads, &cli->progress, reason);
+    if (code && code != ERR_UNSUPPORTED) {
+        if (err) *err = *reason;
+        return code;
+    }
+    return 0;
+}
+
+static int inspect_text(Cli *cli, const Model *m, bool hashes, Error *err) {
+    print_params(m);
+    print_types(m);
+    TRY(print_provenance(m, err));
+    if (hashes) {
+        char hex[SHA256_HEX];
+        Error reason = {0};
+        TRY(digest_or_reason(cli, m, hex, &reason, err));
+        if (hex[0])
+            printf("weights       sha256 %s (computed)\n", hex);
+        else
+            printf("weights       no digest: %s\n", reason.message);
+    }
+    cli_end_progress(cli);
+    if (m->metadata) print_keys(m->metadata);
+    if (hashes || cli->verbose) return print_tensors(cli, m, hashes, err);
+    printf("\nrecast inspect -v lists the tensors, --hashes their SHA-256 too\n");
+    return 0;
+}
+
+static cJSON *value_json(const GgufValue *v) {
+    switch (v->type) {
+    case GGUF_STRING: return cJSON_CreateString(v->string.data);
+    case GGUF_ARRAY: {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "of", gguf_type_name(v->array.type));
+        cJSON_AddNumberToObject(o, "count", (double)v->array.count);
+        return o;
+    }
+    case GGUF_F32: return cJSON_CreateNumber((double)v->f32);
+    case GGUF_F64: return cJSON_CreateNumber(v->f64);
+    case GGUF_BOOL: return cJSON_CreateBool(v->u != 0);
+    case GGUF_I8:
+    case GGUF_I16:
+    case GGUF_I32:
+    case GGUF_I64: return cJSON_CreateNumber((double)v->i);
+    default: return cJSON_CreateNumber((double)v->u);
+    }
+}
+
+static void add_params_json(cJSON *doc, const Model *m) {
+    const ModelParams *p = &m->params;
+    cJSON *o = cJSON_AddObjectToObject(doc, "parameters");
+    cJSON_AddStringToObject(o, "architecture", p->architecture);
+    cJSON_AddNumberToObject(o, "layers", p->n_layers);
+    cJSON_AddNumberToObject(o, "embedding", p->n_embd);
+    cJSON_AddNumberToObject(o, "experts", p->n_experts);
+    cJSON_AddNumberToObject(o, "experts_used", p->n_experts_used);
+    cJSON_AddNumberToObject(o, "context", p->context);
+    cJSON_AddStringToObject(o, "rope", rope_type_name(p->rope.type));
+    cJSON_AddNumberToObject(o, "rope_theta", (double)p->rope.theta);
+    cJSON_AddNumberToObject(o, "rope_factor", (double)p->rope.factor);
+    cJSON_AddNumberToObject(o, "rope_original_context", p->rope.original_context);
+}
+
+static int inspect_json(Cli *cli, const Model *m, bool hashes, Error *err) {
+    cJSON *doc = cJSON_CreateObject();
+    cJSON_AddStringToObject(doc, "form", m->form == FORM_GGUF ? "gguf" : "hf");
+    add_params_json(doc, m);
+    cJSON *tensors = cJSON_AddArrayToObject(doc, "tensors");
+    int code = 0;
+    for (size_t i = 0; !code && i < m->n_tensors; i++) {
+        const Tensor *t = &m->tensors[i];
+        cJSON *o = cJSON_CreateObject(), *shape = cJSON_AddArrayToObject(o, "shape");
+        cJSON_AddStringToObject(o, "name", t->name);
+        cJSON_AddStringToObject(o, "type", dtype_name(t->type));
+        for (uint32_t d = t->n_dims; d-- > 0;)
+            cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->dims[d]));
+        char hex[SHA256_HEX];
+        if (hashes) code = tensor_sha256(hex, t, err);
+        if (hashes && !code) cJSON_AddStringToObject(o, "sha256", hex);
+        cJSON_AddItemToArray(tensors, o);
+    }
+    char digest[SHA256_HEX];
+    Error reason = {0};
+    if (!code && hashes) code = digest_or_reason(cli, m, digest, &reason, err);
+    if (!code && hashes && digest[0]) cJSON_AddStringToObject(doc, "weights_sha256", digest);
+    if (m->metadata) {
+        cJSON *keys = cJSON_AddObjectToObject(doc, "keys");
+        for (size_t i = 0; i < metadata_slots(m->metadata); i++) {
+            const GgufKv *kv = metadata_slot(m->metadata, i);
+            if (!kv->removed) cJSON_AddItemToObject(keys, kv->key.data, value_json(&kv->value));
+        }
+    }
+    cli_end_progress(cli);
+    if (!code) return cli_print_json(doc, err);
+    cJSON_Delete(doc);
+    return code;
+}
+
+/* ---- packages ---- */
+
+static bool is_package(const char *path) {
+    char manifest[4096];
+    struct stat st;
+    int n = snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
+    return n > 0 && (size_t)n < sizeof manifest && stat(manifest, &st) == 0;
+}
+
+static int inspect_package(Cli *cli, const char *path, Error *err) {
+    Manifest *m;
+    char size[32];
+    TRY(manifest_read(&m, path, NULL, err));
+    if (cli->json) {
+        int code = cli_print_json(cJSON_Duplicate(m->json, true), err);
+        manifest_close(m);
+        return code;
+    }
+    printf("package       %s\nmade from     %s%s%s\n", m->name, m->repo ? m->repo : "a local source",
+           m->commit ? " at " : "", m->commit ? m->commit : "");
+    for (size_t i = 0; i < m->n_changes; i++)
+        printf("changed       %s: %s -> %s\n", m->changes[i].key, m->changes[i].old_value,
+               m->changes[i].new_value);
+    for (size_t i = 0; i < m->n_artifacts; i++)
+        printf("artifact      %s: %s %s, %zu tensors, weights %s the source's\n", m->artifacts[i].path,
+               m->artifacts[i].format, m->artifacts[i].type, m->artifacts[i].n_tensors,
+               m->artifacts[i].lossless ? "equal to" : "not equal to");
+    for (size_t i = 0; i < m->n_files; i++)
+        printf("  %s  %9s  %s\n", m->files[i].sha256, human_bytes(m->files[i].size, size), m->files[i].path);
+    manifest_close(m);
+    return 0;
+}
+
+static int cmd_inspect(Cli *cli, int argc, char **argv, Error *err) {
+    bool hashes = false;
+    const OptionSpec specs[] = {
+        {"--hashes", 0, OPTION_FLAG, NULL, "SHA-256 of every tensor, and the weights digest", &hashes},
+    };
+    TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
+    if (cli->done) return 0;
+    if (is_package(cli->args.items[0])) return inspect_package(cli, cli->args.items[0], err);
+    Subject s;
+    TRY(subject_open(&s, cli->args.items[0], NULL, 0, err));
+    int code = cli->json ? inspect_json(cli, s.model, hashes, err) : inspect_text(cli, s.model, hashes, err);
+    subject_close(&s);
+    return code;
+}
+
+const Command command_inspect = {
+    .name = "inspect",
+    .summary = "show what is in a checkpoint, a GGUF or a package",
+    .usage = "inspect PATH [--hashes]",
+    .examples = "  recast inspect model.gguf\n"
+                "  recast inspect Qwen3-30B-A3B/ --hashes\n"
+                "  recast inspect out/tiny-extreme\n",
+    .run = cmd_inspect,
+};

@@ -1,0 +1,8 @@
+/* commands.c -- the table of commands, in the order in which --help lists them. A new command is one file and
+ * one line here. */
+#include "cli/cli.h"
+
+const Command *const commands[] = {
+    &command_build,   &command_pin,      &command_convert, &command_edit,     &command_inspect,
+    &command_compare, &command_validate, &command_run,     &command_tokenize, NULL,
+};

@@ -1,0 +1,335 @@
+/* pipeline.c -- recipe -> package. See pipeline.h. The order of the work:
+ * open everything (so that a mistake in the last output is found before the first byte), hash the sources and
+ * check the pins, write the outputs, generate from the source, check each artifact against it, write the
+ * package, show it. */
+#include "cli/pipeline.h"
+#include "convert/hf_form.h"
+#include "convert/produce.h"
+#include "core/output.h"
+#include "model/views.h"
+#include "packager/package.h"
+#include "validate/validate.h"
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Build {
+    const BuildOptions *options;
+    BuildResult *result;
+    Arena *arena; /* of the result */
+    Recipe *recipe;
+    const char *commit;
+    Model *source;
+    SourceProof *proof;
+    RecipeStack derived; /* source with overrides */
+    RecipeStack *stacks; /* one an output */
+    OutputDir *directory;
+    Artifact *artifacts; /* one an output */
+    ManifestFile *files; /* of all artifacts */
+    size_t n_files, files_capacity;
+    GenerationRecord *generations;
+    size_t n_generations;
+} Build;
+
+/* Replacing is for an older package only, so that a slip of the hand can't take a home directory. */
+static int check_directory(const char *directory, bool replace, Error *err) {
+    DIR *entries = opendir(directory);
+    if (!entries) return 0; /* absent, or no directory: creating it will tell */
+    size_t count = 0;
+    for (struct dirent *e; (e = readdir(entries));)
+        count += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+    closedir(entries);
+    if (!count) return 0;
+    if (!replace)
+        return error_set(err, ERR_IO, "%s exists: give another -o, or --replace to swap an older package",
+                         directory);
+    Manifest *manifest;
+    int code = manifest_read(&manifest, directory, NULL, err);
+    if (code)
+        return error_wrap(err, code, "%s is not a package of Recast, so --replace leaves it alone",
+                          directory);
+    manifest_close(manifest);
+    return 0;
+}
+
+static int open_all(Build *b, Error *err) {
+    const BuildOptions *o = b->options;
+    const char *directory;
+    TRY(recipe_load(&b->recipe, o->recipe_path, o->sets, o->n_sets, o->allocator, err));
+    TRY(recipe_locate(b->recipe, o->cache_root, &directory, &b->commit, err));
+    TRY(model_open(&b->source, directory, o->allocator, err));
+    TRY(recipe_override_open(&b->derived, b->recipe, b->source, o->allocator, err));
+    b->stacks = arena_alloc(b->arena, b->recipe->n_outputs, sizeof *b->stacks);
+    b->artifacts = arena_alloc(b->arena, b->recipe->n_outputs, sizeof *b->artifacts);
+    b->generations =
+        arena_alloc(b->arena, b->recipe->n_prompts * (b->recipe->n_outputs + 1), sizeof *b->generations);
+    if (!b->stacks || !b->artifacts || !b->generations) return error_memory(err, "the build");
+    for (size_t i = 0; i < b->recipe->n_outputs; i++)
+        TRY(recipe_stack_open(&b->stacks[i], b->recipe, i, b->source, o->allocator, err));
+    const char *final = o->directory ? o->directory : b->recipe->name;
+    b->result->directory = arena_string(b->arena, final);
+    TRY(check_directory(final, o->replace, err));
+    return output_dir_create(&b->directory, final, o->replace, o->allocator, err);
+}
+
+static int prove(Build *b, Error *err) {
+    const BuildOptions *o = b->options;
+    TRY(source_prove(&b->proof, b->source, o->threads, o->progress, o->allocator, err));
+    return recipe_check_pins(b->recipe, b->source, b->proof, b->commit, &b->result->pinned, err);
+}
+
+static int add_file(Build *b, const char *path, const FileResult *file, Error *err) {
+    if (b->n_files == b->files_capacity) {
+        size_t capacity = b->files_capacity ? 2 * b->files_capacity : 32;
+        ManifestFile *files = arena_alloc(b->arena, capacity, sizeof *files);
+        if (!files) return error_memory(err, "the list of files");
+        if (b->n_files) memcpy(files, b->files, b->n_files * sizeof *files);
+        b->files = files;
+        b->files_capacity = capacity;
+    }
+    ManifestFile *f = &b->files[b->n_files++];
+    f->path = arena_string(b->arena, path);
+    f->size = file->size;
+    memcpy(f->sha256, file->sha256, sizeof f->sha256);
+    return f->path ? 0 : error_memory(err, "the list of files");
+}
+
+static ExecuteOptions execute_options(const Build *b) {
+    return (ExecuteOptions){
+        .threads = b->options->threads, .progress = b->options->progress, .allocator = b->options->allocator};
+}
+
+static Provenance provenance_of(const Build *b, size_t i, const char *derivation) {
+    const Recipe *r = b->recipe;
+    return (Provenance){.derivation = derivation,
+                        .repo = r->repo,
+                        .commit = b->commit,
+                        .proof = b->proof,
+                        .n_changes = b->derived.top->n_changes,
+                        .changes = b->derived.top->changes,
+                        .output = r->outputs[i].type_name,
+                        .license = r->license,
+                        .author = r->author,
+                        .n_tags = r->n_tags,
+                        .tags = r->tags};
+}
+
+static int write_gguf(Build *b, size_t i, const char *path, Error *err) {
+    Buffer derivation;
+    FileResult file;
+    char sha256[SHA256_HEX];
+    buffer_init(&derivation, b->options->allocator);
+    int code = recipe_derivation(b->recipe, i, b->proof, b->commit, &derivation, err);
+    Provenance provenance = provenance_of(b, i, buffer_string(&derivation));
+    if (!code) code = gguf_produce(&file, b->stacks[i].top, &provenance, path, execute_options(b), err);
+    if (!code) code = sha256_bytes(sha256, buffer_string(&derivation), derivation.length, err);
+    if (!code) code = add_file(b, b->artifacts[i].path, &file, err);
+    if (!code) b->artifacts[i].derivation_sha256 = arena_string(b->arena, sha256);
+    buffer_free(&derivation);
+    return code;
+}
+
+static int write_hf(Build *b, size_t i, const char *path, Error *err) {
+    HfPlan *plan = NULL;
+    TRY(make_directories(path, err));
+    TRY(hf_plan_open(&plan, b->stacks[i].top, b->options->allocator, err));
+    FileResult *results = arena_alloc(b->arena, plan->n_files, sizeof *results);
+    int code = results ? 0 : error_memory(err, "the list of files");
+    if (!code) code = hf_execute(results, plan, path, b->options->link, b->proof, execute_options(b), err);
+    for (size_t f = 0; !code && f < plan->n_files; f++) {
+        char name[4096];
+        snprintf(name, sizeof name, "%s/%s", b->artifacts[i].path, plan->files[f].name);
+        code = add_file(b, name, &results[f], err);
+    }
+    hf_plan_close(plan);
+    return code;
+}
+
+static const char *lower_case(Arena *arena, const char *name) {
+    char *copy = arena_string(arena, name);
+    for (char *c = copy; c && *c; c++)
+        if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
+    return copy;
+}
+
+static int write_output(Build *b, size_t i, Error *err) {
+    const RecipeOutput *output = &b->recipe->outputs[i];
+    Artifact *a = &b->artifacts[i];
+    a->path = recipe_output_name(b->recipe, i);
+    a->format = output->format == OUTPUT_GGUF ? "gguf" : "hf";
+    /* the Hugging Face form has no type of its own: it keeps the source's */
+    a->type = output->format == OUTPUT_GGUF ? output->type_name
+                                            : lower_case(b->arena, dtype_name(gguf_common_type(b->source)));
+    char *path = arena_printf(b->arena, "%s/%s", output_dir_staging(b->directory), a->path);
+    if (!path || !a->type) return error_memory(err, "a path");
+    return output->format == OUTPUT_GGUF ? write_gguf(b, i, path, err) : write_hf(b, i, path, err);
+}
+
+/* ---- validation of what was written ---- */
+
+static ValidateOptions validate_options(const Build *b) {
+    return (ValidateOptions){.source = b->source,
+                             .proof = b->proof,
+                             .recipe = b->recipe,
+                             .commit = b->commit,
+                             .threads = b->options->threads,
+                             .progress = b->options->progress,
+                             .allocator = b->options->allocator};
+}
+
+static int generate_all(Build *b, const Model *model, const char *artifact, Error *err) {
+    const Recipe *r = b->recipe;
+    for (size_t i = 0; i < r->n_prompts; i++) {
+        TRY(progress_update(b->options->progress, artifact ? artifact : "generate from the source", i,
+                            r->n_prompts, err));
+        TRY(validate_generate(&b->generations[b->n_generations], model, r->prompts[i], r->n_tokens, artifact,
+                              b->options->threads, b->arena, err));
+        b->n_generations++;
+    }
+    return 0;
+}
+
+static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
+    Artifact *a = &b->artifacts[i];
+    char *path = arena_printf(b->arena, "%s/%s", output_dir_staging(b->directory), a->path);
+    if (!path) return error_memory(err, "a path");
+    Model *model;
+    TRY(model_open(&model, path, b->options->allocator, err));
+    ValidateOptions options = validate_options(b);
+    a->n_tensors = model->n_tensors;
+    int code = weights_digest(a->weights_sha256, model, b->options->threads, b->options->progress, err);
+    a->lossless = !code && !strcmp(a->weights_sha256, b->proof->weights_sha256);
+    if (!code)
+        code = validate_artifact(b->result->report, a->path, model, b->derived.top, b->proof, n_expected,
+                                 b->generations, &options, err);
+    /* a lossy artifact says other things than its source: what it says is recorded as its own */
+    if (!code && !a->lossless && !b->options->no_generate) code = generate_all(b, model, a->path, err);
+    model_close(model);
+    return code;
+}
+
+static int check_all(Build *b, Error *err) {
+    TRY(report_open(&b->result->report, b->options->allocator, err));
+    if (!b->options->no_generate) TRY(generate_all(b, b->derived.top, NULL, err));
+    size_t n_expected = b->n_generations;
+    for (size_t i = 0; i < b->recipe->n_outputs; i++) TRY(check_output(b, i, n_expected, err));
+    TRY(report_ok(b->result->report, err));
+    size_t failed = report_count(b->result->report, CHECK_FAIL);
+    b->result->report->verdict = failed ? "failed" : "derived";
+    if (failed)
+        return error_set(err, ERR_CHECK, "%zu checks failed: nothing was written to %s", failed,
+                         b->result->directory);
+    return 0;
+}
+
+/* ---- package ---- */
+
+static int compare_files(const void *a, const void *b) {
+    return strcmp(((const ManifestFile *)a)->path, ((const ManifestFile *)b)->path);
+}
+
+static int write_package(Build *b, Error *err) {
+    Buffer pinned;
+    cJSON *report = NULL;
+    const Recipe *r = b->recipe;
+    buffer_init(&pinned, b->options->allocator);
+    qsort(b->files, b->n_files, sizeof *b->files, compare_files);
+    int code = recipe_pinned_text(r, b->proof, b->commit, &pinned, err);
+    if (!code) code = report_json(b->result->report, &report, err);
+    PackageInputs in = {
+        .recipe = r, .source = b->source, .derived = b->derived.top, .pinned_recipe = buffer_string(&pinned)};
+    in.manifest = (Manifest){.name = r->name,
+                             .repo = r->repo,
+                             .commit = b->commit,
+                             .license = r->license,
+                             .author = r->author,
+                             .n_sources = b->proof->n_files,
+                             .sources = b->proof->files,
+                             .weights_sha256 = b->proof->weights_sha256,
+                             .n_changes = b->derived.top->n_changes,
+                             .changes = b->derived.top->changes,
+                             .n_artifacts = r->n_outputs,
+                             .artifacts = b->artifacts,
+                             .n_generations = b->n_generations,
+                             .generations = b->generations,
+                             .report = report,
+                             .n_files = b->n_files,
+                             .files = b->files};
+    if (!code) code = package_write(output_dir_staging(b->directory), &in, b->options->allocator, err);
+    cJSON_Delete(report);
+    buffer_free(&pinned);
+    return code;
+}
+
+/* What the caller will print must outlive the recipe and the models. */
+static int keep_results(Build *b, Error *err) {
+    BuildResult *r = b->result;
+    const Model *derived = b->derived.top;
+    BuiltFile *files = arena_alloc(b->arena, b->n_files, sizeof *files);
+    Change *changes = arena_alloc(b->arena, derived->n_changes, sizeof *changes);
+    if (!files || !changes) return error_memory(err, "the result");
+    for (size_t i = 0; i < b->n_files; i++)
+        files[i] = (BuiltFile){b->files[i].path, b->files[i].size, b->files[i].sha256};
+    for (size_t i = 0; i < derived->n_changes; i++) {
+        const Change *c = &derived->changes[i];
+        changes[i] = (Change){arena_string(b->arena, c->key), arena_string(b->arena, c->old_value),
+                              arena_string(b->arena, c->new_value)};
+        if (!changes[i].key || !changes[i].old_value || !changes[i].new_value)
+            return error_memory(err, "the result");
+    }
+    r->files = files;
+    r->n_files = b->n_files;
+    r->changes = changes;
+    r->n_changes = derived->n_changes;
+    r->weights_sha256 = arena_string(b->arena, b->proof->weights_sha256);
+    if (b->n_generations) {
+        r->sample_prompt = arena_string(b->arena, b->generations[0].prompt);
+        r->sample_text = b->generations[0].text;
+    }
+    return 0;
+}
+
+static int build_steps(Build *b, Error *err) {
+    TRY(open_all(b, err));
+    TRY(prove(b, err));
+    for (size_t i = 0; i < b->recipe->n_outputs; i++) TRY(write_output(b, i, err));
+    TRY(check_all(b, err));
+    TRY(write_package(b, err));
+    TRY(keep_results(b, err));
+    OutputDir *directory = b->directory;
+    b->directory = NULL;
+    return output_dir_commit(directory, err);
+}
+
+static void build_free(Build *b) {
+    output_dir_discard(b->directory);
+    for (size_t i = 0; b->stacks && i < b->recipe->n_outputs; i++) recipe_stack_close(&b->stacks[i]);
+    recipe_stack_close(&b->derived);
+    source_proof_close(b->proof);
+    model_close(b->source);
+    recipe_close(b->recipe);
+}
+
+int build_run(BuildResult **out, const BuildOptions *options, Error *err) {
+    *out = NULL;
+    Arena *arena;
+    TRY(arena_open(&arena, options->allocator, err));
+    BuildResult *result = arena_alloc(arena, 1, sizeof *result);
+    if (!result) {
+        arena_close(arena);
+        return error_memory(err, "the build");
+    }
+    result->arena = arena;
+    Build b = {.options = options, .result = result, .arena = arena};
+    int code = build_steps(&b, err);
+    build_free(&b);
+    *out = result;
+    return code;
+}
+
+void build_result_close(BuildResult *r) {
+    if (!r) return;
+    report_close(r->report);
+    arena_close(r->arena);
+}

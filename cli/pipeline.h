@@ -1,0 +1,48 @@
+/* pipeline.h -- the main job, without printing: recipe -> derived outputs -> validation -> package. */
+#ifndef RECAST_CLI_PIPELINE_H
+#define RECAST_CLI_PIPELINE_H
+
+#include "core/progress.h"
+#include "core/report.h"
+#include "recipes/recipe.h"
+
+typedef struct BuildOptions {
+    const char *recipe_path;
+    const char *const *sets;
+    size_t n_sets;
+    const char *directory;  /* NULL: the recipe's name, in the working directory */
+    const char *cache_root; /* of the Hugging Face cache */
+    bool link;              /* hard-link untouched files of the Hugging Face form */
+    bool replace;           /* an existing directory is swapped out at the end */
+    bool no_generate;       /* leave generation out: its checks are then "not run" */
+    unsigned threads;
+    const Progress *progress;
+    const Allocator *allocator;
+} BuildOptions;
+
+typedef struct BuiltFile {
+    const char *path;
+    uint64_t size;
+    const char *sha256;
+} BuiltFile;
+
+typedef struct BuildResult {
+    const char *directory;
+    size_t n_files;
+    const BuiltFile *files;
+    Report *report;
+    const char *weights_sha256;
+    size_t n_changes;
+    const Change *changes;
+    size_t pinned;                           /* pins that were verified */
+    const char *sample_prompt, *sample_text; /* the first recorded generation */
+    Arena *arena;
+} BuildResult;
+
+/* Everything is made in a hidden directory beside the final one and appears only when all checks passed.
+ * After an error nothing appears; *out may be set all the same (its report, if there is one, says what
+ * failed). Caller closes. */
+int build_run(BuildResult **out, const BuildOptions *options, Error *err) MUST_CHECK;
+void build_result_close(BuildResult *r);
+
+#endif

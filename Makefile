@@ -52,7 +52,7 @@ deps: ## install what is missing, through the system's package manager
 	@sh tests/deps.sh
 
 demo: deps ## the main job on the bundled tiny model: derive, convert, validate, package, generate
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@sh tests/demo.sh $(BUILD)/recast
 
 test: deps ## run every test (sets up what it needs)

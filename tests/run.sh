@@ -5,6 +5,10 @@
 # prints, stderr included, must equal tests/cli/NAME.expected. --update writes those files anew: read the difference before you
 # commit it.
 set -u
+# Tests send themselves SIGINT; a shell that was started in the background would make them ignore it.
+if [ -z "${RECAST_TEST_SIGNALS:-}" ] && env --default-signal=INT true 2>/dev/null; then
+    exec env --default-signal=INT RECAST_TEST_SIGNALS=1 sh "$0" "$@"
+fi
 cd "$(dirname "$0")/.."
 case "$1" in /*) build=$1 ;; *) build=$PWD/$1 ;; esac
 update=${2:-}

@@ -122,9 +122,6 @@ static int check_all(const ProvenanceRead *p, const Model *m, Error *err) {
     return code;
 }
 
-const char baked_reason[] =
-    "GGUF has \"dynamic\" only fixed for one length, so it does not say what its source says";
-
 bool is_baked(const Model *m) {
     ProvenanceRead p;
     cJSON *recipe = NULL;

@@ -192,6 +192,7 @@ Test(core_copy_file, a_limit_on_file_size) {
 }
 
 Test(core_copy_file, an_interrupted_copy_leaves_nothing) {
+    signal(SIGINT, SIG_DFL); /* whatever the shell that started us had it set to */
     process_catch_signals();
     raise(SIGINT);
     for (int nth = 0; nth < 2; nth++) {

@@ -1,5 +1,6 @@
 /* cmd_compare.c -- parameters, keys and tensors in which two models differ, and by how much. */
 #include "cli/cli.h"
+#include "cli/value.h"
 #include "core/floats.h"
 #include "model/views.h"
 #include <math.h>
@@ -162,31 +163,41 @@ static bool is_provenance(const GgufKv *kv) {
     return !strncmp(kv->key.data, "recast.", 7);
 }
 
-/* Two GGUFs: every key whose bytes differ, as one line. */
-static int compare_keys(cJSON *list, Tally *t, const Metadata *a, const Metadata *b, bool forward,
-                        Error *err) {
+/* The value of a key in m as text, "absent" if it has none. */
+static void key_text(Buffer *out, const Metadata *m, const char *key) {
+    const GgufValue *value = metadata_get(m, key);
+    buffer_clear(out);
+    if (value)
+        value_text(out, value);
+    else
+        buffer_text(out, "absent");
+}
+
+static bool same_value(const GgufKv *kv, const GgufValue *other, Buffer *x, Buffer *y) {
+    GgufKv twin = {.key = kv->key, .value = *other};
+    buffer_clear(x);
+    buffer_clear(y);
+    metadata_write_kv(x, kv);
+    metadata_write_kv(y, &twin);
+    return x->length == y->length && !memcmp(x->data, y->data, x->length);
+}
+
+/* Keys of `from` that `other` lacks or, if values count, has another value for; shown as a -> b. */
+static int compare_keys(cJSON *list, Tally *t, const Metadata *from, const Metadata *other, bool values,
+                        const Metadata *a, const Metadata *b, Error *err) {
     Buffer x, y;
     buffer_init(&x, NULL);
     buffer_init(&y, NULL);
-    for (size_t i = 0; i < metadata_slots(a); i++) {
-        const GgufKv *kv = metadata_slot(a, i);
+    for (size_t i = 0; i < metadata_slots(from); i++) {
+        const GgufKv *kv = metadata_slot(from, i);
         if (kv->removed || is_provenance(kv)) continue;
-        const GgufValue *other = metadata_get(b, kv->key.data);
-        bool differs = !other;
-        if (other && forward) {
-            GgufKv twin = {.key = kv->key, .value = *other};
-            buffer_clear(&x);
-            buffer_clear(&y);
-            metadata_write_kv(&x, kv);
-            metadata_write_kv(&y, &twin);
-            differs = x.length != y.length || memcmp(x.data, y.data, x.length);
-        }
-        if (!differs) continue;
+        const GgufValue *twin = metadata_get(other, kv->key.data);
+        if (twin && (!values || same_value(kv, twin, &x, &y))) continue;
         t->keys++;
-        show_key(list, kv->key.data, other || forward ? "there" : "absent",
-                 other     ? "there, different"
-                 : forward ? "absent"
-                           : "there");
+        key_text(&x, a, kv->key.data);
+        key_text(&y, b, kv->key.data);
+        if (!strcmp(buffer_string(&x), buffer_string(&y))) buffer_text(&y, " (different further on)");
+        show_key(list, kv->key.data, buffer_string(&x), buffer_string(&y));
     }
     int code = buffer_ok(&x, "comparing keys", err);
     if (!code) code = buffer_ok(&y, "comparing keys", err);
@@ -230,11 +241,13 @@ static int compare(Cli *cli, const Model *a, const Model *b, Error *err) {
     cJSON *doc = cli->json ? cJSON_CreateObject() : NULL;
     cJSON *keys = doc ? cJSON_AddArrayToObject(doc, "keys") : NULL;
     cJSON *tensors = doc ? cJSON_AddArrayToObject(doc, "tensors") : NULL;
-    compare_params(keys, &t, &a->params, &b->params);
     int code = 0;
-    if (a->metadata && b->metadata) {
-        code = compare_keys(keys, &t, a->metadata, b->metadata, true, err);
-        if (!code) code = compare_keys(keys, &t, b->metadata, a->metadata, false, err);
+    if (!a->metadata || !b->metadata) {
+        compare_params(keys, &t, &a->params, &b->params);
+    } else {
+        code = compare_keys(keys, &t, a->metadata, b->metadata, true, a->metadata, b->metadata, err);
+        if (!code)
+            code = compare_keys(keys, &t, b->metadata, a->metadata, false, a->metadata, b->metadata, err);
     }
     if (!code) code = compare_all_tensors(cli, tensors, &t, a, b, err);
     cli_end_progress(cli);

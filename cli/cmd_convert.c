@@ -154,15 +154,19 @@ static int prove(Cli *cli, const Subject *s, SourceProof **proof, Error *err) {
 static int convert_gguf(Cli *cli, const ConvertArgs *a, Subject *s, ExecuteOptions options, Error *err) {
     RecipeStack stack = {0};
     SourceProof *proof = NULL;
-    DType type = DT_NONE;
+    const Model *model = s->model;
+    const char *name = s->recipe ? s->recipe->outputs[a->output - 1].type_name : "stored";
     int code = 0;
-    if (!s->recipe) {
+    /* a GGUF of any types is copied as it is unless a type is asked for */
+    if (!s->recipe && (a->type || s->source->form == FORM_HF)) {
+        DType type = DT_NONE;
         code = a->type ? parse_type(a->type, &type, err) : stored_type(s->source, &type, err);
         if (!code) code = plain_stack(&stack, s->source, type, err);
+        model = stack.top;
+        name = type_text(type);
     }
-    const char *name = s->recipe ? s->recipe->outputs[a->output - 1].type_name : type_text(type);
     if (!code) code = prove(cli, s, &proof, err);
-    if (!code) code = write_gguf(cli, a, s, s->recipe ? s->model : stack.top, proof, name, options, err);
+    if (!code) code = write_gguf(cli, a, s, model, proof, name, options, err);
     source_proof_close(proof);
     recipe_stack_close(&stack);
     return code;

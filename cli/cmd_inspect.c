@@ -1,75 +1,12 @@
 /* cmd_inspect.c -- what is in a checkpoint, a GGUF of any architecture, or a package. */
 #include "cli/cli.h"
+#include "cli/value.h"
 #include "convert/provenance.h"
 #include "model/proof.h"
 #include "packager/manifest.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-enum { MAX_SHOWN_TEXT = 100, MAX_SHOWN_ITEMS = 6 };
-
-/* ---- values ---- */
-
-static void print_string(const GgufString *s) {
-    size_t shown = s->length < MAX_SHOWN_TEXT ? (size_t)s->length : MAX_SHOWN_TEXT;
-    while (shown < s->length && shown > 0 && ((unsigned char)s->data[shown] & 0xc0) == 0x80) shown--;
-    putchar('"');
-    cli_print_safe(s->data, shown);
-    printf(shown < s->length ? "...\" (%llu bytes)" : "\"", (unsigned long long)s->length);
-}
-
-static void print_value(const GgufValue *v);
-
-/* Element i of an array, as a value of its own. */
-static GgufValue array_item(const GgufArray *a, uint64_t i) {
-    GgufValue v = {.type = a->type};
-    if (a->type == GGUF_STRING) {
-        v.string = a->strings[i];
-        return v;
-    }
-    const unsigned char *p = (const unsigned char *)a->raw + i * gguf_type_bytes(a->type);
-    switch (a->type) {
-    case GGUF_U8:
-    case GGUF_BOOL: v.u = p[0]; break;
-    case GGUF_I8: v.i = (int8_t)p[0]; break;
-    case GGUF_U16: v.u = load_u16(p); break;
-    case GGUF_I16: v.i = (int16_t)load_u16(p); break;
-    case GGUF_U32: v.u = load_u32(p); break;
-    case GGUF_I32: v.i = (int32_t)load_u32(p); break;
-    case GGUF_U64: v.u = load_u64(p); break;
-    case GGUF_I64: v.i = (int64_t)load_u64(p); break;
-    case GGUF_F32: memcpy(&v.f32, p, sizeof v.f32); break;
-    case GGUF_F64: memcpy(&v.f64, p, sizeof v.f64); break;
-    default: break;
-    }
-    return v;
-}
-
-static void print_array(const GgufArray *a) {
-    printf("%llu x %s [", (unsigned long long)a->count, gguf_type_name(a->type));
-    for (uint64_t i = 0; i < a->count && i < MAX_SHOWN_ITEMS; i++) {
-        GgufValue v = array_item(a, i);
-        if (i) printf(", ");
-        print_value(&v);
-    }
-    printf(a->count > MAX_SHOWN_ITEMS ? ", ...]" : "]");
-}
-
-static void print_value(const GgufValue *v) {
-    switch (v->type) {
-    case GGUF_STRING: print_string(&v->string); break;
-    case GGUF_ARRAY: print_array(&v->array); break;
-    case GGUF_F32: printf("%.9g", (double)v->f32); break;
-    case GGUF_F64: printf("%.17g", v->f64); break;
-    case GGUF_BOOL: printf("%s", v->u ? "true" : "false"); break;
-    case GGUF_I8:
-    case GGUF_I16:
-    case GGUF_I32:
-    case GGUF_I64: printf("%lld", (long long)v->i); break;
-    default: printf("%llu", (unsigned long long)v->u); break;
-    }
-}
 
 /* ---- models ---- */
 
@@ -126,17 +63,22 @@ static int print_provenance(const Model *m, Error *err) {
     return 0;
 }
 
-static void print_keys(const Metadata *m) {
+static int print_keys(const Metadata *m, Error *err) {
+    Buffer line;
+    buffer_init(&line, NULL);
     printf("\n%zu keys\n", metadata_count(m));
     for (size_t i = 0; i < metadata_slots(m); i++) {
         const GgufKv *kv = metadata_slot(m, i);
         if (kv->removed) continue;
-        printf("  ");
-        cli_print_safe(kv->key.data, kv->key.length);
-        printf("  %s  ", gguf_type_name(kv->value.type));
-        print_value(&kv->value);
-        printf("\n");
+        buffer_clear(&line);
+        buffer_printable(&line, kv->key.data, kv->key.length);
+        buffer_printf(&line, "  %s  ", gguf_type_name(kv->value.type));
+        value_text(&line, &kv->value);
+        printf("  %s\n", buffer_string(&line));
     }
+    int code = buffer_ok(&line, "the keys", err);
+    buffer_free(&line);
+    return code;
 }
 
 static void print_shape(const Tensor *t) {
@@ -188,7 +130,7 @@ static int inspect_text(Cli *cli, const Model *m, bool hashes, Error *err) {
             printf("weights       no digest: %s\n", reason.message);
     }
     cli_end_progress(cli);
-    if (m->metadata) print_keys(m->metadata);
+    if (m->metadata) TRY(print_keys(m->metadata, err));
     if (hashes || cli->verbose) return print_tensors(cli, m, hashes, err);
     printf("\nrecast inspect -v lists the tensors, --hashes their SHA-256 too\n");
     return 0;

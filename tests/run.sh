@@ -17,7 +17,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/recast-test.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT INT TERM
 export TMPDIR=$work LC_ALL=C
 # leaks at exit of a forked Criterion worker are found by the sanitizer as usual
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
 for test in "$build"/tests/test_*; do
     case "$test" in *.d | *.o) continue ;; esac

@@ -2,7 +2,8 @@
  *
  * Plain arithmetic and fma in IEEE binary32 and binary64, round to nearest even, shared by C, C++ and CUDA.
  * libm is never called for a value that reaches a logit: two libms differ in the last bit
- * (docs/arithmetic.md, rule 3). fma is the one function taken from it, since IEEE 754 leaves it no freedom.
+ * (docs/arithmetic.md, section 3). fma is the one function taken from it, since IEEE 754 leaves it no
+ * freedom.
  *
  * Compile without contraction (-ffp-contract=off; nvcc -fmad=false -ftz=false -prec-div=true
  * -prec-sqrt=true), never with -ffast-math. Coefficients are those of the Taylor series, rounded to nearest:

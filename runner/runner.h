@@ -32,8 +32,9 @@ const char *runner_arithmetic(const Runner *r); /* "recast-arithmetic-1/f32 acti
 uint32_t runner_position(const Runner *r);      /* tokens in the KV cache */
 uint32_t runner_context(const Runner *r);       /* positions there is room for */
 void runner_reset(Runner *r);                   /* forget all tokens */
-/* Forgets all tokens and makes the frequency table that `dynamic` has for a sequence of `length` tokens, which then is the
- * limit (the native context, if that is larger); 0: as the options say. Other rope types have one table, and this only resets. */
+/* Forgets all tokens and makes the frequency table that `dynamic` has for a sequence of `length` tokens,
+ * which then is the limit (the native context, if that is larger); 0: as the options say. Other rope types
+ * have one table, and this only resets. */
 int runner_set_rope_length(Runner *r, uint32_t length, Error *err) MUST_CHECK;
 /* Appends tokens to the sequence and computes the logits that follow the last one. Errors: ERR_LIMIT (context
  * full, or beyond the native length with `dynamic`), ERR_USAGE (token id out of range, no tokens),

@@ -8,7 +8,7 @@
 #include "runner/ref/kernels.h"
 #include <stdio.h>
 
-enum { MAX_BATCH = 256, MAX_ENTRIES = 2048 };
+enum { MAX_BATCH = 256, MAX_ENTRIES = 2048, MAX_THREADS = 256 /* threads_run starts no more */ };
 
 /* ---- memory ---- */
 
@@ -49,6 +49,7 @@ static int open_team(Team *team, const ModelParams *p, unsigned threads, Arena *
     if (queries > widest) widest = queries;
     if (p->n_ff_expert > widest) widest = p->n_ff_expert;
     team->n_threads = threads ? threads : threads_available();
+    if (team->n_threads > MAX_THREADS) team->n_threads = MAX_THREADS;
     team->scratch_floats = team_scratch(widest);
     if (attention_scratch(p) > team->scratch_floats) team->scratch_floats = attention_scratch(p);
     team->scratch = floats(arena, team->n_threads, team->scratch_floats);
@@ -70,8 +71,8 @@ void ref_close(RefState *s) {
 
 /* ---- experts ---- */
 
-/* The (expert, token) pairs of the batch, and for each expert that has any a range of them. Products of
- * `columns` from x, token by token, are made by the caller. */
+/* The (expert, token) pairs of the batch, by expert, then token; those of expert e are begin[e] to
+ * begin[e + 1] - 1. */
 static size_t gather(RefState *s, size_t count, size_t begin[REF_MAX_EXPERTS + 1]) {
     const ModelParams *p = s->params;
     size_t n = 0;

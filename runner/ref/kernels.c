@@ -6,11 +6,14 @@
 #include "core/strict_math.h"
 
 /* Function multiversioning needs gcc and glibc's ifunc. optimize("O3") because gcc's -O2 leaves half of these
- * loops scalar; -ffp-contract=off stays in force (checked in the assembly: no contraction). */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+ * loops scalar; -ffp-contract=off stays in force (looked up in the assembly). clang compiles them once, for
+ * the oldest processor of the kind, and the bits are the same. */
+#if !defined(__GNUC__) || defined(__clang__)
+#define KERNEL
+#elif defined(__x86_64__) && defined(__GLIBC__) && __GNUC__ >= 12
 #define KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3")))
 #else
-#define KERNEL
+#define KERNEL __attribute__((optimize("O3")))
 #endif
 #define INLINE static inline __attribute__((always_inline))
 

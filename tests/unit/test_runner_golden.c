@@ -6,15 +6,23 @@
 #include "model/views.h"
 #include "runner/generate.h"
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
 enum { MAX_PROMPT = 2000, CONTEXT = 2048, CASES = 19 };
 
+/* `dynamic` runs the whole sequence again for each token: 24 times 800 tokens. A sanitizer makes that 20
+ * seconds, and finds nothing in the 24th run that it missed in the fourth. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { MOST_RECOMPUTED = 4 };
+#else
+enum { MOST_RECOMPUTED = INT_MAX };
+#endif
+
 static void check_tokens(const char *name, const Generation *g, const cJSON *greedy) {
-    cr_assert_eq(g->n_tokens, (uint32_t)cJSON_GetArraySize(greedy), "%s", name);
     uint32_t i = 0;
-    for (const cJSON *token = greedy->child; token; token = token->next, i++)
+    for (const cJSON *token = greedy->child; token && i < g->n_tokens; token = token->next, i++)
         cr_assert_eq(g->tokens[i], (uint32_t)token->valueint,
                      "%s: token %u is %u, transformers has %d (margin %g)", name, i, g->tokens[i],
                      token->valueint, (double)g->margins[i]);
@@ -49,10 +57,13 @@ static void run_case(const Model *base, const cJSON *item) {
                  0, "%s: %s", name, err.message);
     cr_assert_eq(runner_open(&r, model, (RunnerOptions){.context = CONTEXT, .kv = KV_F32}, NULL, &err), 0,
                  "%s: %s", name, err.message);
-    GenerateOptions options = {.max_tokens = (uint32_t)cJSON_GetArraySize(greedy),
-                               .recompute = model->params.rope.type == ROPE_DYNAMIC};
+    int count = cJSON_GetArraySize(greedy);
+    bool recompute = model->params.rope.type == ROPE_DYNAMIC;
+    if (recompute && count > MOST_RECOMPUTED) count = MOST_RECOMPUTED;
+    GenerateOptions options = {.max_tokens = (uint32_t)count, .recompute = recompute};
     cr_assert_eq(generate(&g, r, prompt, n, (SampleOptions){0}, options, NULL, &err), 0, "%s: %s", name,
                  err.message);
+    cr_assert_eq(g->n_tokens, (uint32_t)count, "%s", name);
     check_tokens(name, g, greedy);
     double difference = check_logits(name, g, json_get(item, "top"));
     cr_log_info("%s: %zu + %u tokens, logits within %.1e\n", name, n, g->n_tokens, difference);

@@ -49,7 +49,7 @@ int cli_parse(Cli *cli, int argc, char **argv, const OptionSpec *specs, size_t n
         return error_set(err, ERR_USAGE, "%s argument; usage: recast %s",
                          cli->args.count < min_args ? "missing" : "unexpected", cli->command->usage);
     progress_line_init(cli->line, cli->quiet);
-    cli->progress = (Progress){progress_line_update, cli->line};
+    cli->progress = (Progress){.update = progress_line_update, .context = cli->line};
     return 0;
 }
 

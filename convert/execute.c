@@ -1,191 +1,100 @@
-/* execute.c -- carries out the plan of a GGUF file.
+/* execute.c -- carries out a conversion: one walk proves each source file, one makes each output, all side by
+ * side (core/walks.h).
  *
- * The data is cut into pieces of about 4 MiB. A thread takes the next piece, reads and transforms it into its
- * own buffer, writes it at its offset, waits for the piece's turn and hashes it. Turns go in the order of the
- * file, so the hash is that of the file and nothing but the hash is serial: with n threads the rate is that
- * of n cores until one core of SHA-256 (1.8 GB/s here) is the limit. A buffer a thread is enough for that,
- * and memory doesn't grow with the model.
- *
- * Not here: what the bytes are (model/), where they go (gguf_plan.c), reading them back (gguf_verify.c). */
+ * Each byte comes from the disk once as long as source order and output order come apart by less than what
+ * the page cache holds; convert_estimate tells. */
 #include "convert/execute.h"
 
 #include "convert/gguf_verify.h"
-#include "core/output.h"
-#include "core/threads.h"
-#include <pthread.h>
+#include "convert/output_walk.h"
+#include "convert/preflight.h"
+#include "model/proof_walk.h"
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    PIECE_BYTES = 4 << 20,
-    LARGEST_ROW = 32 << 20,   /* a row that has to be transformed is held whole */
-    BUFFERS_BYTES = 60 << 20, /* of all threads */
-};
-
 typedef struct Job {
-    const GgufPlan *plan;
-    Output *output; /* NULL: hash only */
-    Sha256 *hash;   /* NULL: no hash */
-    const Progress *progress;
-    const char *phase;
-    size_t *first_piece; /* of each tensor, and the number of pieces at the end */
-    uint8_t *buffers;    /* one a thread */
+    const Conversion *conversion;
+    const ExecuteOptions *options;
+    OutputWalk *outputs; /* one an output */
+    PlannedFile *files;  /* those that are written */
+    size_t n_files;
+    ProofWalks *proof; /* NULL: none */
+    Walk *walks;
+    size_t n_walks;
+    unsigned n_groups;
     size_t buffer_size;
-    unsigned threads;
-
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t moved; /* turn or failed_at changed */
-    size_t turn;          /* the piece to be hashed next */
-    size_t failed_at;     /* the lowest piece that failed, SIZE_MAX while none has */
+    Arena *arena;
 } Job;
 
-/* ---- pieces ---- */
+/* ---- preparing ---- */
 
-typedef struct Piece {
-    const Tensor *tensor;
-    uint64_t first, count; /* stored bytes if the tensor has no transforms, else rows */
-    uint64_t offset;       /* in the file */
-    size_t bytes;          /* of data */
-    size_t padding;        /* zeros behind it: the last piece of a tensor has some */
-} Piece;
-
-static bool is_plain(const Tensor *t) {
-    return t->n_transforms == 0;
-}
-
-/* Bytes or rows (as in Piece) that one piece of a tensor has. */
-static uint64_t piece_units(const Tensor *t) {
-    if (is_plain(t)) return PIECE_BYTES;
-    uint64_t row = tensor_row_bytes(t);
-    return row && row < PIECE_BYTES ? PIECE_BYTES / row : 1;
-}
-
-static uint64_t tensor_units(const Tensor *t) {
-    if (tensor_bytes(t) == 0) return 0;
-    return is_plain(t) ? tensor_bytes(t) : tensor_rows(t);
-}
-
-static size_t find_tensor(const Job *job, size_t piece) {
-    size_t low = 0, high = job->plan->model->n_tensors;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (job->first_piece[middle] <= piece) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-static Piece get_piece(const Job *job, size_t index) {
-    const GgufPlan *plan = job->plan;
-    size_t i = find_tensor(job, index), n = plan->model->n_tensors;
-    const Tensor *t = &plan->model->tensors[i];
-    uint64_t units = tensor_units(t), step = piece_units(t),
-             unit_bytes = is_plain(t) ? 1 : tensor_row_bytes(t);
-    Piece p = {.tensor = t, .first = (index - job->first_piece[i]) * step};
-    p.count = units - p.first < step ? units - p.first : step;
-    p.bytes = (size_t)(p.count * unit_bytes);
-    p.offset = plan->data_offset + plan->offsets[i] + p.first * unit_bytes;
-    if (p.first + p.count == units) {
-        uint64_t next = i + 1 < n ? plan->data_offset + plan->offsets[i + 1] : plan->file_size;
-        p.padding = (size_t)(next - p.offset - p.bytes);
-    }
-    return p;
-}
-
-static int read_piece(const Piece *p, uint8_t *buffer, Error *err) {
-    if (is_plain(p->tensor)) return tensor_read_stored(p->tensor, p->first, buffer, p->bytes, err);
-    return model_read(p->tensor, p->first, p->count, buffer, err);
-}
-
-/* ---- turns ---- */
-
-/* False if a lower piece failed, and the turn will never come. */
-static bool wait_for_turn(Job *job, size_t index) {
-    pthread_mutex_lock(&job->lock);
-    while (job->turn != index && job->failed_at > index) pthread_cond_wait(&job->moved, &job->lock);
-    bool mine = job->turn == index;
-    pthread_mutex_unlock(&job->lock);
-    return mine;
-}
-
-static void end_turn(Job *job, size_t index) {
-    pthread_mutex_lock(&job->lock);
-    job->turn = index + 1;
-    pthread_cond_broadcast(&job->moved);
-    pthread_mutex_unlock(&job->lock);
-}
-
-static int give_up(Job *job, size_t index, int code) {
-    pthread_mutex_lock(&job->lock);
-    if (index < job->failed_at) job->failed_at = index;
-    pthread_cond_broadcast(&job->moved);
-    pthread_mutex_unlock(&job->lock);
-    return code;
-}
-
-static int do_piece(void *context, size_t index, unsigned thread, Error *err) {
-    Job *job = context;
-    uint8_t *buffer = job->buffers + thread * job->buffer_size;
-    Piece p = get_piece(job, index);
-    int code = read_piece(&p, buffer, err);
-    if (code) return give_up(job, index, code);
-    memset(buffer + p.bytes, 0, p.padding);
-    size_t length = p.bytes + p.padding;
-    if (job->output) code = output_write(job->output, p.offset, buffer, length, err);
-    if (code) return give_up(job, index, code);
-    /* The error of the lower piece is the one that threads_run returns. */
-    if (!wait_for_turn(job, index)) return error_set(err, ERR_INTERRUPTED, "stopped after an error");
-    if (job->hash) sha256_update(job->hash, buffer, length);
-    code = progress_update(job->progress, job->phase, p.offset + length, job->plan->file_size, err);
-    if (code) return give_up(job, index, code);
-    end_turn(job, index);
+static int open_output(Job *job, size_t i, Error *err) {
+    ConversionOutput *o = &job->conversion->outputs[i];
+    OutputWalk *w = &job->outputs[i];
+    size_t buffer;
+    w->plan = o->plan;
+    o->result = (FileResult){.size = o->plan->file_size};
+    TRY(output_walk_buffer(o->plan, &buffer, err));
+    if (buffer > job->buffer_size) job->buffer_size = buffer;
+    if (!job->options->no_hash) TRY(sha256_open(&w->hash, err));
+    if (!o->path) return 0;
+    TRY(output_create(&w->output, o->path, job->options->allocator, err));
+    job->files[job->n_files++] = (PlannedFile){w->output, o->plan->file_size};
     return 0;
 }
 
-/* ---- the whole file ---- */
-
-/* Numbers the pieces, and finds the buffer that the widest needs. */
-static int count_pieces(Job *job, const Allocator *allocator, Error *err) {
-    const Model *m = job->plan->model;
-    size_t size, pieces = 0;
-    uint64_t widest = PIECE_BYTES;
-    job->first_piece = size_mul(&size, m->n_tensors + 1, sizeof(size_t)) ? mem_alloc(allocator, size) : NULL;
-    if (!job->first_piece) return error_memory(err, "the pieces of a GGUF file");
-    for (size_t i = 0; i < m->n_tensors; i++) {
-        const Tensor *t = &m->tensors[i];
-        uint64_t units = tensor_units(t), step = piece_units(t), row = is_plain(t) ? 0 : tensor_row_bytes(t);
-        if (row > LARGEST_ROW) {
-            return error_set(err, ERR_LIMIT,
-                             "tensor %s: a row of %llu bytes can't be converted, %d are the limit", t->name,
-                             (unsigned long long)row, LARGEST_ROW);
-        }
-        if (row > widest) widest = row;
-        job->first_piece[i] = pieces;
-        pieces += (size_t)(units / step + (units % step != 0));
-    }
-    job->first_piece[m->n_tensors] = pieces;
-    job->buffer_size = (size_t)widest + job->plan->alignment;
+static int open_outputs(Job *job, Error *err) {
+    size_t n = job->conversion->n_outputs;
+    job->buffer_size = WALK_PIECE;
+    job->outputs = arena_alloc(job->arena, n, sizeof *job->outputs);
+    job->files = arena_alloc(job->arena, n, sizeof *job->files);
+    if (!job->outputs || !job->files) return error_memory(err, "a conversion");
+    memset(job->outputs, 0, n * sizeof *job->outputs);
+    for (size_t i = 0; i < n; i++) TRY(open_output(job, i, err));
+    TRY(preflight(job->files, job->n_files, err));
+    for (size_t i = 0; i < n; i++)
+        if (job->outputs[i].output)
+            TRY(output_reserve(job->outputs[i].output, job->outputs[i].plan->file_size, err));
     return 0;
 }
 
-static int make_buffers(Job *job, unsigned threads, const Allocator *allocator, Error *err) {
-    size_t most = BUFFERS_BYTES / job->buffer_size, pieces = job->first_piece[job->plan->model->n_tensors];
-    if (threads == 0) threads = threads_available();
-    if (threads > most) threads = (unsigned)most;
-    if (threads > pieces) threads = pieces ? (unsigned)pieces : 1;
-    job->threads = threads;
-    job->buffers = mem_alloc(allocator, threads * job->buffer_size);
-    return job->buffers ? 0 : error_memory(err, "the buffers of a conversion");
+/* The proof is the first group, so that where several failed it is its error that is told: a source that is
+ * not what it should be explains the others. */
+static int open_walks(Job *job, Error *err) {
+    const Conversion *c = job->conversion;
+    if (c->source) TRY(proof_walks_open(&job->proof, c->source, c->promised, job->options->allocator, err));
+    size_t proofs = job->proof ? proof_walks_count(job->proof) : 0;
+    job->n_walks = proofs + c->n_outputs;
+    job->walks = arena_alloc(job->arena, job->n_walks, sizeof *job->walks);
+    if (!job->walks) return error_memory(err, "a conversion");
+    if (job->proof) proof_walks_put(job->proof, job->walks, job->n_groups++);
+    for (size_t i = 0; i < c->n_outputs; i++)
+        job->walks[proofs + i] = output_walk(&job->outputs[i], job->n_groups++);
+    return 0;
 }
 
-static int put_header(Job *job, Error *err) {
-    const Buffer *h = &job->plan->header;
-    if (job->output) TRY(output_write(job->output, 0, h->data, h->length, err));
-    if (job->hash) sha256_update(job->hash, h->data, h->length);
-    return progress_update(job->progress, job->phase, h->length, job->plan->file_size, err);
+/* ---- running ---- */
+
+static const char *phase_name(char *buffer, size_t size, const Job *job) {
+    if (job->n_files == 0) return job->conversion->n_outputs ? "hash what would be written" : "hash sources";
+    const char *path = output_path(job->files[0].output), *slash = strrchr(path, '/');
+    if (job->n_files > 1)
+        snprintf(buffer, size, "write %zu files", job->n_files);
+    else
+        snprintf(buffer, size, "write %s", slash ? slash + 1 : path);
+    return buffer;
+}
+
+static int run(Job *job, Error *err) {
+    char phase[300];
+    WalkOptions options = {.threads = job->options->threads,
+                           .buffer_size = job->buffer_size,
+                           .phase = phase_name(phase, sizeof phase, job),
+                           .progress = job->options->progress,
+                           .allocator = job->options->allocator};
+    for (size_t i = 0; i < job->conversion->n_outputs; i++)
+        options.progress_total += job->outputs[i].plan->file_size;
+    return walks_run(job->walks, job->n_walks, options, err);
 }
 
 static int sources_unchanged(const Model *m, Error *err) {
@@ -193,46 +102,61 @@ static int sources_unchanged(const Model *m, Error *err) {
     return 0;
 }
 
-static int make_bytes(Job *job, const ExecuteOptions *options, Error *err) {
-    TRY(count_pieces(job, options->allocator, err));
-    TRY(make_buffers(job, options->threads, options->allocator, err));
-    if (!options->no_hash) TRY(sha256_open(&job->hash, err));
-    if (job->output) TRY(output_reserve(job->output, job->plan->file_size, err));
-    TRY(put_header(job, err));
-    size_t pieces = job->first_piece[job->plan->model->n_tensors];
-    TRY(threads_run(job->threads, pieces, (ThreadWork){do_piece, job}, err));
-    TRY(sources_unchanged(job->plan->model, err));
-    if (!job->output) return 0;
-    return gguf_verify(job->plan, output_fd(job->output), output_path(job->output), options->allocator, err);
+static int check(Job *job, SourceProof **proof, Error *err) {
+    const Conversion *c = job->conversion;
+    for (size_t i = 0; i < c->n_outputs; i++) TRY(sources_unchanged(c->outputs[i].plan->model, err));
+    if (job->proof) TRY(proof_walks_finish(job->proof, proof, err));
+    for (size_t i = 0; i < c->n_outputs; i++) {
+        const Output *o = job->outputs[i].output;
+        if (o)
+            TRY(gguf_verify(job->outputs[i].plan, output_fd(o), output_path(o), job->options->allocator,
+                            err));
+    }
+    return 0;
 }
 
-static const char *phase_name(char *buffer, size_t size, const char *path) {
-    if (!path) return "hash what would be written";
-    const char *slash = strrchr(path, '/');
-    snprintf(buffer, size, "write %s", slash ? slash + 1 : path);
-    return buffer;
+static int commit(Job *job, Error *err) {
+    for (size_t i = 0; i < job->conversion->n_outputs; i++) {
+        OutputWalk *w = &job->outputs[i];
+        memcpy(job->conversion->outputs[i].result.sha256, w->sha256, SHA256_HEX);
+        Output *o = w->output;
+        w->output = NULL;
+        if (o) TRY(output_commit(o, err));
+    }
+    return 0;
+}
+
+static int carry_out(Job *job, SourceProof **proof, Error *err) {
+    TRY(open_outputs(job, err));
+    TRY(open_walks(job, err));
+    TRY(run(job, err));
+    TRY(check(job, proof, err));
+    return commit(job, err);
+}
+
+int convert_execute(const Conversion *c, ExecuteOptions options, Error *err) {
+    Job job = {.conversion = c, .options = &options};
+    SourceProof *proof = NULL;
+    if (c->proof) *c->proof = NULL;
+    TRY(arena_open(&job.arena, options.allocator, err));
+    int code = carry_out(&job, &proof, err);
+    for (size_t i = 0; job.outputs && i < c->n_outputs; i++) {
+        output_discard(job.outputs[i].output);
+        sha256_close(job.outputs[i].hash);
+    }
+    proof_walks_close(job.proof);
+    arena_close(job.arena);
+    if (!code && c->proof)
+        *c->proof = proof;
+    else
+        source_proof_close(proof);
+    return code;
 }
 
 int gguf_execute(FileResult *out, const GgufPlan *plan, const char *path, ExecuteOptions options,
                  Error *err) {
-    *out = (FileResult){.size = plan->file_size};
-    char phase[300];
-    Job job = {.plan = plan,
-               .progress = options.progress,
-               .phase = phase_name(phase, sizeof phase, path),
-               .failed_at = SIZE_MAX,
-               .lock = PTHREAD_MUTEX_INITIALIZER,
-               .moved = PTHREAD_COND_INITIALIZER};
-    int code = path ? output_create(&job.output, path, options.allocator, err) : 0;
-    if (!code) code = make_bytes(&job, &options, err);
-    if (!code && job.hash) sha256_finish(job.hash, out->sha256);
-    if (code) {
-        output_discard(job.output);
-    } else if (job.output) {
-        code = output_commit(job.output, err);
-    }
-    sha256_close(job.hash);
-    mem_free(options.allocator, job.buffers);
-    mem_free(options.allocator, job.first_piece);
+    ConversionOutput output = {.plan = plan, .path = path};
+    int code = convert_execute(&(Conversion){.n_outputs = 1, .outputs = &output}, options, err);
+    *out = output.result;
     return code;
 }

@@ -1,16 +1,17 @@
-/* execute.h -- a plan becomes bytes: read rows, transform, hash, write, in bounded memory, on several
- * threads. Memory: a fixed number of buffers of 4 MiB, whatever the model's size. The bytes do not depend on
- * the number of threads. */
+/* execute.h -- plans become files, in one pass over the source that proves it as well: read rows, transform,
+ * write, hash, in bounded memory, on several threads. Memory: a fixed number of small buffers, whatever the
+ * model's size. The bytes do not depend on the number of threads. */
 #ifndef RECAST_CONVERT_EXECUTE_H
 #define RECAST_CONVERT_EXECUTE_H
 
 #include "convert/gguf_plan.h"
 #include "core/progress.h"
 #include "core/sha256.h"
+#include "model/proof.h"
 
 typedef struct ExecuteOptions {
     unsigned threads; /* 0: one a processor */
-    bool no_hash;     /* leave sha256 "" */
+    bool no_hash;     /* leave the outputs' sha256 "" */
     const Progress *progress;
     const Allocator *allocator;
 } ExecuteOptions;
@@ -20,10 +21,40 @@ typedef struct FileResult {
     char sha256[SHA256_HEX];
 } FileResult;
 
-/* Writes the file atomically, checks that the sources did not change meanwhile, opens it again and checks
- * that it says what the plan said (keys, names, types, shapes, offsets). path NULL: hash only, nothing is
- * written ("rebuild to hash"). */
+typedef struct ConversionOutput {
+    const GgufPlan *plan;
+    const char *path;  /* NULL: hash only, nothing is written ("rebuild to hash") */
+    FileResult result; /* filled in */
+} ConversionOutput;
+
+typedef struct Conversion {
+    const Model *source; /* as model_open gives it: its proof is made in the same pass. NULL: no proof */
+    const SourceProof *promised; /* what the headers already say of the source; NULL: nothing. A difference is
+                                    ERR_CHECK, naming file, expected and found */
+    SourceProof **proof;         /* caller closes; NULL: not wanted */
+    size_t n_outputs;            /* may be 0 */
+    ConversionOutput *outputs;
+} Conversion;
+
+/* Checks space, limits and permission for all outputs together, makes them, checks that the sources did not
+ * change meanwhile, opens each file again and checks that it says what the plan said (keys, names, types,
+ * shapes, offsets). After an error nothing has appeared. */
+int convert_execute(const Conversion *c, ExecuteOptions options, Error *err) MUST_CHECK;
+
+/* One output, no proof. */
 int gguf_execute(FileResult *out, const GgufPlan *plan, const char *path, ExecuteOptions options,
                  Error *err) MUST_CHECK;
+
+/* What convert_execute would use and find; nothing is read or written but a file system's own figures. */
+typedef struct ConversionEstimate {
+    uint64_t source_bytes; /* of all files to be proved; 0 without a proof */
+    uint64_t output_bytes; /* to be written */
+    uint64_t buffers;      /* bytes */
+    uint64_t disorder;     /* bytes: how far the order of the source and that of an output come apart */
+    uint64_t cache;        /* bytes that the page cache could have now; 0 if unknown */
+    uint64_t free_bytes;   /* where the first output goes; 0 if unknown */
+} ConversionEstimate;
+int convert_estimate(const Conversion *c, ExecuteOptions options, ConversionEstimate *out,
+                     Error *err) MUST_CHECK;
 
 #endif

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -140,28 +141,77 @@ static void free_output(Output *o) {
     mem_free(o->allocator, o);
 }
 
-static int prepare(Output *o, Error *err) {
-    TRY(check_name(o->path, err));
-    TRY(open_parent(&o->directory, o->path, err));
-    TRY(check_target(o, err));
-    return create_temporary(o, err);
-}
-
-int output_create(Output **out, const char *path, const Allocator *allocator, Error *err) {
-    *out = NULL;
+static int prepare(Output **out, const char *path, const Allocator *allocator, Error *err) {
     size_t length = strlen(path);
     Output *o = mem_alloc(allocator, sizeof *o + length + 1);
     if (!o) return error_memory(err, path);
     *o = (Output){.allocator = allocator, .fd = -1, .directory = -1};
     memcpy(o->path, path, length + 1);
     o->name = last_component(o->path);
-    int code = prepare(o, err);
-    if (code) {
-        free_output(o);
-        return code;
-    }
     *out = o;
+    TRY(check_name(o->path, err));
+    TRY(open_parent(&o->directory, o->path, err));
+    return check_target(o, err);
+}
+
+int output_create(Output **out, const char *path, const Allocator *allocator, Error *err) {
+    Output *o = NULL;
+    int code = prepare(&o, path, allocator, err);
+    if (!code) code = create_temporary(o, err);
+    if (code && o) free_output(o);
+    *out = code ? NULL : o;
+    return code;
+}
+
+/* The name can be guessed, so whatever has it is trusted only if we could have made it. */
+static int open_partial(Output *o, bool shared, uint64_t *size, Error *err) {
+    struct stat s;
+    int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    do {
+        o->fd = openat(o->directory, o->temporary, flags, 0666);
+    } while (o->fd < 0 && errno == EINTR);
+    if (o->fd < 0 || fstat(o->fd, &s) != 0)
+        return error_sys(err, ERR_IO, errno, "cannot open %s for %s", o->temporary, o->path);
+    if (!S_ISREG(s.st_mode) || s.st_uid != geteuid() || s.st_nlink != 1)
+        return error_set(err, ERR_IO,
+                         "%s stands where the unfinished %s would be, and is not ours: remove it",
+                         o->temporary, o->path);
+    if (flock(o->fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return error_set(err, ERR_IO, "%s is being written by another process", o->path);
+    *size = (uint64_t)s.st_size;
     return 0;
+}
+
+static int name_partial(Output *o, const char *key, Error *err) {
+    size_t digits = strspn(key, "0123456789abcdef"), used;
+    if (digits < 1 || digits > 32 || key[digits])
+        return error_set(err, ERR_IO, "\"%s\" is no key for a partial file", key);
+    used = utf8_cut(o->name, strlen(o->name), HIDDEN_NAME_SIZE - sizeof "...partial" - digits);
+    snprintf(o->temporary, sizeof o->temporary, ".%.*s.%s.partial", (int)used, o->name, key);
+    return 0;
+}
+
+int output_resume(Output **out, const char *path, const char *key, bool shared, uint64_t *size,
+                  const Allocator *allocator, Error *err) {
+    Output *o = NULL;
+    int code = prepare(&o, path, allocator, err);
+    if (!code) code = name_partial(o, key, err);
+    if (!code) code = open_partial(o, shared, size, err);
+    if (code && o) free_output(o);
+    *out = code ? NULL : o;
+    return code;
+}
+
+int output_flush(Output *o, Error *err) {
+    int result;
+    do {
+        result = fdatasync(o->fd);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? 0 : error_sys(err, ERR_IO, errno, "cannot write %s to disk", o->path);
+}
+
+void output_keep(Output *o) {
+    if (o) free_output(o);
 }
 
 /* Asks for blocks beyond the end; the size stays. 0 or errno. fallocate and not posix_fallocate, which would

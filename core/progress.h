@@ -9,6 +9,8 @@ typedef struct Progress {
      * A non-zero return asks the work to stop with ERR_INTERRUPTED. */
     int (*update)(void *context, const char *phase, uint64_t done, uint64_t total);
     void *context;
+    /* May be NULL. Called before update with the name of what is at hand (a tensor, a file); borrowed for the call. */
+    void (*item)(void *context, const char *name);
 } Progress;
 
 /* Calls update if there is one (progress may be NULL) and turns both its wish and a caught signal into ERR_INTERRUPTED. */

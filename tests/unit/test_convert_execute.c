@@ -408,7 +408,7 @@ Test(convert_execute, interrupted_in_the_middle) {
     stack_open(&s, FIXTURE_TINY, NULL, DT_BF16);
     for (unsigned threads = 1; threads < 4; threads++) {
         Stop stop = {.after = s.plan->file_size / 2};
-        Progress progress = {stop_after, &stop};
+        Progress progress = {.update = stop_after, .context = &stop};
         Error err = {0};
         int code =
             gguf_execute(&r, s.plan, path, (ExecuteOptions){.threads = threads, .progress = &progress}, &err);
@@ -442,7 +442,7 @@ Test(convert_execute, progress_counts_the_bytes_of_the_file) {
     Stack s;
     FileResult r;
     Stop stop = {.after = UINT64_MAX};
-    Progress progress = {stop_after, &stop};
+    Progress progress = {.update = stop_after, .context = &stop};
     fixture_dir(dir);
     fixture_path(path, dir, "x.gguf");
     stack_open(&s, FIXTURE_TINY, NULL, DT_F32);

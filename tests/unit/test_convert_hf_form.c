@@ -326,7 +326,7 @@ static int stop_at_once(void *context, const char *phase, uint64_t done, uint64_
 
 Test(convert_hf_form, can_be_interrupted) {
     Case c;
-    Progress progress = {stop_at_once, NULL};
+    Progress progress = {.update = stop_at_once};
     case_open(&c, FIXTURE_TINY, YARN);
     int code =
         hf_execute(c.results, c.plan, c.out, false, NULL, (ExecuteOptions){.progress = &progress}, &c.err);

@@ -22,7 +22,7 @@ static int see(void *context, const char *phase, uint64_t done, uint64_t total) 
 
 Test(core_process, progress_is_passed_on) {
     Seen seen = {0};
-    Progress p = {see, &seen};
+    Progress p = {.update = see, .context = &seen};
     Error e;
     cr_assert_eq(progress_update(NULL, "hash", 1, 2, &e), 0);
     cr_assert_eq(progress_update(&(Progress){0}, "hash", 1, 2, &e), 0);

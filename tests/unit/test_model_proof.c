@@ -397,7 +397,7 @@ static int watch(void *context, const char *phase, uint64_t done, uint64_t total
 PROOF(progress_adds_up_and_stops) {
     SourceProof *p;
     Watch w = {.stop_at = UINT64_MAX};
-    Progress progress = {watch, &w};
+    Progress progress = {.update = watch, .context = &w};
     FixtureModel f = fixture_model_default();
     f.float32 = true;
     fixture_model(dir, &f);

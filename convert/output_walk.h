@@ -1,0 +1,24 @@
+/* output_walk.h -- the walk that makes one GGUF file: header, then rows read through the views, each written
+ * at its offset and hashed in the file's order. */
+#ifndef RECAST_CONVERT_OUTPUT_WALK_H
+#define RECAST_CONVERT_OUTPUT_WALK_H
+
+#include "convert/gguf_plan.h"
+#include "core/output.h"
+#include "core/sha256.h"
+#include "core/walks.h"
+
+/* Its state, together with the walk's position, is the hash. */
+typedef struct OutputWalk {
+    const GgufPlan *plan;
+    Output *output; /* NULL: hash only */
+    Sha256 *hash;   /* NULL: no hash */
+    char sha256[SHA256_HEX];
+} OutputWalk;
+
+/* The largest buffer that a piece of this plan needs. ERR_LIMIT if a row is too long to be transformed. */
+int output_walk_buffer(const GgufPlan *plan, size_t *bytes, Error *err) MUST_CHECK;
+/* context must outlive the walk. */
+Walk output_walk(OutputWalk *context, unsigned group);
+
+#endif

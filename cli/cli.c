@@ -28,10 +28,13 @@ static void print_help(const Command *command, const OptionSpec *specs, size_t n
 
 int cli_parse(Cli *cli, int argc, char **argv, const OptionSpec *specs, size_t n_specs, size_t min_args,
               size_t max_args, Error *err) {
+    const char *form = NULL;
     const OptionSpec common[] = {
         {"--json", 0, OPTION_FLAG, NULL, "print one JSON document on stdout", &cli->json},
         {"--quiet", 'q', OPTION_FLAG, NULL, "no progress, no messages but errors", &cli->quiet},
         {"--verbose", 'v', OPTION_FLAG, NULL, "say more", &cli->verbose},
+        {"--progress", 0, OPTION_STRING, "FORM",
+         "line (on a terminal), json (a line of JSON a report, on stderr) or none", &form},
         {"--threads", 0, OPTION_U32, "N", "threads to use (default: one a processor)", &cli->threads},
         {"--help", 'h', OPTION_FLAG, NULL, "this text", &cli->help},
     };
@@ -48,8 +51,9 @@ int cli_parse(Cli *cli, int argc, char **argv, const OptionSpec *specs, size_t n
     if (cli->args.count < min_args || cli->args.count > max_args)
         return error_set(err, ERR_USAGE, "%s argument; usage: recast %s",
                          cli->args.count < min_args ? "missing" : "unexpected", cli->command->usage);
-    progress_line_init(cli->line, cli->quiet);
-    cli->progress = (Progress){.update = progress_line_update, .context = cli->line};
+    if (!progress_line_init(cli->line, form, cli->quiet))
+        return error_set(err, ERR_USAGE, "--progress %s: line, json and none are offered", form);
+    cli->progress = progress_line_progress(cli->line);
     return 0;
 }
 
@@ -69,16 +73,16 @@ int cli_print_json(cJSON *document, Error *err) {
 }
 
 void cli_print_safe(const char *text, size_t length) {
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '\n')
+    for (size_t i = 0, n; i < length; i += n ? n : 1) {
+        n = printable_length(text + i, length - i);
+        if (n)
+            fwrite(text + i, 1, n, stdout);
+        else if (text[i] == '\n')
             fputs("\\n", stdout);
-        else if (c == '\t')
+        else if (text[i] == '\t')
             fputs("\\t", stdout);
-        else if (c < 0x20 || c == 0x7f)
-            printf("\\x%02x", c);
         else
-            putchar(c);
+            printf("\\x%02x", (unsigned char)text[i]);
     }
 }
 

@@ -1,5 +1,6 @@
 /* cmd_build.c -- the main job. */
 #include "cli/cli.h"
+#include "cli/dry_run.h"
 #include "cli/pipeline.h"
 #include <stdio.h>
 #include <string.h>
@@ -40,12 +41,32 @@ static void print_result(const BuildResult *r) {
         printf("  %s  %9s  %s\n", r->files[i].sha256, human_bytes(r->files[i].size, size), r->files[i].path);
 }
 
-static int print_result_json(const BuildResult *r, Error *err) {
+static void say(const char *text) {
+    fputs(text, stderr);
+}
+
+static DryRun dry_run_of(const BuildResult *r) {
+    return (DryRun){.estimate = r->estimate, .how = r->proof_how, .path = r->directory};
+}
+
+static void print_plan(const BuildResult *r) {
+    char size[32];
+    DryRun dry = dry_run_of(r);
+    for (size_t i = 0; i < r->n_changes; i++)
+        printf("change   %s: %s -> %s\n", r->changes[i].key, r->changes[i].old_value,
+               r->changes[i].new_value);
+    dry_run_print(&dry);
+    printf("\nwould be written to %s:\n", r->directory);
+    for (size_t i = 0; i < r->n_files; i++)
+        printf("  %9s  %s\n", human_bytes(r->files[i].size, size), r->files[i].path);
+}
+
+static int print_result_json(const BuildResult *r, bool dry, Error *err) {
     cJSON *doc = cJSON_CreateObject(), *report = NULL;
     if (!doc) return error_memory(err, "the JSON output");
     cJSON_AddStringToObject(doc, "directory", r->directory);
-    cJSON_AddStringToObject(doc, "weights_sha256", r->weights_sha256);
-    cJSON_AddNumberToObject(doc, "pins_verified", (double)r->pinned);
+    if (!dry) cJSON_AddStringToObject(doc, "weights_sha256", r->weights_sha256);
+    if (!dry) cJSON_AddNumberToObject(doc, "pins_verified", (double)r->pinned);
     cJSON *changes = cJSON_AddArrayToObject(doc, "changes");
     for (size_t i = 0; i < r->n_changes; i++) {
         cJSON *change = cJSON_CreateObject();
@@ -59,8 +80,13 @@ static int print_result_json(const BuildResult *r, Error *err) {
         cJSON *file = cJSON_CreateObject();
         cJSON_AddStringToObject(file, "path", r->files[i].path);
         cJSON_AddNumberToObject(file, "size", (double)r->files[i].size);
-        cJSON_AddStringToObject(file, "sha256", r->files[i].sha256);
+        if (!dry) cJSON_AddStringToObject(file, "sha256", r->files[i].sha256);
         cJSON_AddItemToArray(files, file);
+    }
+    if (dry) {
+        DryRun plan = dry_run_of(r);
+        dry_run_json(&plan, doc);
+        return cli_print_json(doc, err);
     }
     int code = report_json(r->report, &report, err);
     if (code) {
@@ -69,6 +95,18 @@ static int print_result_json(const BuildResult *r, Error *err) {
     }
     cJSON_AddItemToObject(doc, "validation", report);
     return cli_print_json(doc, err);
+}
+
+/* Which checks failed. That something did is the command's error already, so none is added here. */
+static void print_failed(const Cli *cli, const Report *report) {
+    cJSON *doc;
+    if (!cli->json) {
+        print_report(report);
+        return;
+    }
+    int code = report_json(report, &doc, NULL);
+    if (!code) code = cli_print_json(doc, NULL);
+    (void)code;
 }
 
 static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
@@ -83,6 +121,8 @@ static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
         {"--replace", 0, OPTION_FLAG, NULL, "DIR may exist: it is swapped for the new one at the end",
          &o.replace},
         {"--link", 0, OPTION_FLAG, NULL, "hard-link untouched files of the Hugging Face form", &o.link},
+        {"--dry-run", 0, OPTION_FLAG, NULL, "print the plan: files, passes, memory and space; make nothing",
+         &o.dry_run},
         {"--no-generate", 0, OPTION_FLAG, NULL, "don't generate: those checks are then \"not run\"",
          &o.no_generate},
     };
@@ -91,16 +131,19 @@ static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
     o.recipe_path = cli->args.items[0];
     o.n_sets = sets.count;
     o.threads = cli->threads;
+    o.say = cli->quiet ? NULL : say;
     BuildResult *result;
     int code = build_run(&result, &o, err);
     cli_end_progress(cli);
     if (!code) {
         if (cli->json)
-            code = print_result_json(result, err);
+            code = print_result_json(result, o.dry_run, err);
+        else if (o.dry_run)
+            print_plan(result);
         else if (!cli->quiet)
             print_result(result);
     } else if (result && result->report) {
-        print_report(result->report);
+        print_failed(cli, result->report);
     }
     build_result_close(result);
     return code;

@@ -1,5 +1,6 @@
 /* cmd_compare.c -- parameters, keys and tensors in which two models differ, and by how much. */
 #include "cli/cli.h"
+#include "cli/same_files.h"
 #include "cli/value.h"
 #include "core/floats.h"
 #include "model/views.h"
@@ -54,7 +55,7 @@ static int measure(Difference *d, const Tensor *a, const Tensor *b, Error *err) 
         code = compare_piece(d, a, b, row, rows - row < piece ? rows - row : piece, raw, fa, fb, &sum, err);
     d->measured = true;
     d->identical = a->type == b->type && d->elements == 0;
-    d->rmse = sqrt(sum / (double)(rows * a->dims[0]));
+    d->rmse = rows ? sqrt(sum / (double)(rows * a->dims[0])) : 0;
     free(fa);
     free(fb);
     free(raw);
@@ -99,7 +100,12 @@ static void show_key(cJSON *list, const char *key, const char *old, const char *
         cJSON_AddItemToArray(list, o);
         return;
     }
-    printf("%s: %s -> %s\n", key, old, new);
+    cli_print_safe(key, strlen(key));
+    printf(": ");
+    cli_print_safe(old, strlen(old));
+    printf(" -> ");
+    cli_print_safe(new, strlen(new));
+    printf("\n");
 }
 
 static void show_tensor(cJSON *list, const char *name, const char *what, const Difference *d) {
@@ -141,21 +147,48 @@ static void compare_f32(cJSON *list, Tally *t, const char *key, float a, float b
     show_key(list, key, x, y);
 }
 
+static void compare_text(cJSON *list, Tally *t, const char *key, const char *a, const char *b) {
+    if (!strcmp(a, b)) return;
+    t->keys++;
+    show_key(list, key, a, b);
+}
+
+static void compare_bool(cJSON *list, Tally *t, const char *key, bool a, bool b) {
+    compare_text(list, t, key, a ? "true" : "false", b ? "true" : "false");
+}
+
+static void compare_rope(cJSON *list, Tally *t, const RopeParams *a, const RopeParams *b) {
+    compare_text(list, t, "rope", rope_type_name(a->type), rope_type_name(b->type));
+    compare_f32(list, t, "rope base", a->theta, b->theta);
+    compare_f32(list, t, "rope factor", a->factor, b->factor);
+    compare_u32(list, t, "rope original context", a->original_context, b->original_context);
+    compare_f32(list, t, "rope attention factor", a->attention_factor, b->attention_factor);
+    if (a->type != b->type) return; /* what follows are defaults of the one that has them */
+    compare_f32(list, t, "rope beta_fast", a->beta_fast, b->beta_fast);
+    compare_f32(list, t, "rope beta_slow", a->beta_slow, b->beta_slow);
+    compare_f32(list, t, "rope mscale", a->mscale, b->mscale);
+    compare_f32(list, t, "rope mscale_all_dim", a->mscale_all_dim, b->mscale_all_dim);
+    compare_bool(list, t, "rope truncate", a->truncate, b->truncate);
+}
+
+/* Every field of ModelParams: what is left out here would be called equal. */
 static void compare_params(cJSON *list, Tally *t, const ModelParams *a, const ModelParams *b) {
-    if (strcmp(a->architecture, b->architecture))
-        t->keys++, show_key(list, "architecture", a->architecture, b->architecture);
+    compare_text(list, t, "architecture", a->architecture, b->architecture);
     compare_u32(list, t, "layers", a->n_layers, b->n_layers);
     compare_u32(list, t, "embedding", a->n_embd, b->n_embd);
+    compare_u32(list, t, "feed forward", a->n_ff, b->n_ff);
     compare_u32(list, t, "heads", a->n_heads, b->n_heads);
     compare_u32(list, t, "key-value heads", a->n_kv_heads, b->n_kv_heads);
+    compare_u32(list, t, "head size", a->head_dim, b->head_dim);
     compare_u32(list, t, "experts", a->n_experts, b->n_experts);
     compare_u32(list, t, "experts used", a->n_experts_used, b->n_experts_used);
+    compare_u32(list, t, "expert feed forward", a->n_ff_expert, b->n_ff_expert);
+    compare_u32(list, t, "tokens", a->n_vocab, b->n_vocab);
     compare_u32(list, t, "context", a->context, b->context);
-    if (a->rope.type != b->rope.type)
-        t->keys++, show_key(list, "rope", rope_type_name(a->rope.type), rope_type_name(b->rope.type));
-    compare_f32(list, t, "rope base", a->rope.theta, b->rope.theta);
-    compare_f32(list, t, "rope factor", a->rope.factor, b->rope.factor);
-    compare_u32(list, t, "rope original context", a->rope.original_context, b->rope.original_context);
+    compare_f32(list, t, "rms_norm_eps", a->rms_eps, b->rms_eps);
+    compare_bool(list, t, "norm_topk_prob", a->norm_topk_prob, b->norm_topk_prob);
+    compare_bool(list, t, "tied embeddings", a->tied_embeddings, b->tied_embeddings);
+    compare_rope(list, t, &a->rope, &b->rope);
 }
 
 /* Provenance says where a file comes from, not what it is. */
@@ -206,8 +239,9 @@ static int compare_keys(cJSON *list, Tally *t, const Metadata *from, const Metad
     return code;
 }
 
+/* files: NULL unless both are GGUFs. */
 static int compare_all_tensors(Cli *cli, cJSON *list, Tally *tally, const Model *a, const Model *b,
-                               Error *err) {
+                               const SameFiles *files, Error *err) {
     for (size_t i = 0; i < a->n_tensors; i++) {
         const Tensor *x = &a->tensors[i], *y = model_find(b, x->name);
         TRY(progress_update(&cli->progress, "compare tensors", i, a->n_tensors, err));
@@ -218,7 +252,10 @@ static int compare_all_tensors(Cli *cli, cJSON *list, Tally *tally, const Model 
         }
         Difference d = {0};
         char what[96];
-        if (same_shape(x, y)) TRY(compare_tensors(&d, x, y, err));
+        if (same_shape(x, y)) {
+            d.identical = files && same_files_cover(files, x, y);
+            if (!d.identical) TRY(compare_tensors(&d, x, y, err));
+        }
         if (d.identical) {
             tally->same++;
             continue;
@@ -236,7 +273,24 @@ static int compare_all_tensors(Cli *cli, cJSON *list, Tally *tally, const Model 
     return 0;
 }
 
-static int compare(Cli *cli, const Model *a, const Model *b, Error *err) {
+/* What somebody who has the first must fetch to have the second. */
+static int show_download(cJSON *doc, const SameFiles *files, Error *err) {
+    Buffer text;
+    if (doc) {
+        cJSON *list = cJSON_AddArrayToObject(doc, "download_again");
+        for (size_t i = 0; i < files->n_files; i++)
+            if (!files->same[i]) cJSON_AddItemToArray(list, cJSON_CreateString(files->b->files[i].name));
+        return 0;
+    }
+    buffer_init(&text, NULL);
+    same_files_text(files, &text);
+    int code = buffer_ok(&text, "comparing files", err);
+    if (!code) printf("download again: %s\n", buffer_string(&text));
+    buffer_free(&text);
+    return code;
+}
+
+static int compare(Cli *cli, const Model *a, const Model *b, const SameFiles *files, Error *err) {
     Tally t = {0};
     cJSON *doc = cli->json ? cJSON_CreateObject() : NULL;
     cJSON *keys = doc ? cJSON_AddArrayToObject(doc, "keys") : NULL;
@@ -249,7 +303,7 @@ static int compare(Cli *cli, const Model *a, const Model *b, Error *err) {
         if (!code)
             code = compare_keys(keys, &t, b->metadata, a->metadata, false, a->metadata, b->metadata, err);
     }
-    if (!code) code = compare_all_tensors(cli, tensors, &t, a, b, err);
+    if (!code) code = compare_all_tensors(cli, tensors, &t, a, b, files, err);
     cli_end_progress(cli);
     if (code) {
         cJSON_Delete(doc);
@@ -259,12 +313,13 @@ static int compare(Cli *cli, const Model *a, const Model *b, Error *err) {
     if (doc) {
         cJSON_AddNumberToObject(doc, "identical_tensors", (double)t.same);
         cJSON_AddBoolToObject(doc, "weights_identical", differences == 0);
+        if (files) TRY(show_download(doc, files, err));
         return cli_print_json(doc, err);
     }
     printf("%zu tensors identical, %zu differ, %zu only in the first, %zu only in the second; %zu parameters "
            "and keys differ\n",
            t.same, t.differ, t.only_a, t.only_b, t.keys);
-    return 0;
+    return files ? show_download(NULL, files, err) : 0;
 }
 
 /* A checkpoint and a GGUF meet in GGUF names, the checkpoint typed as the GGUF form types it (norms in F32).
@@ -277,10 +332,15 @@ static int as_gguf(RecipeStack *views, const Model **m, Error *err) {
     return 0;
 }
 
+static bool is_gguf(const Subject *s) {
+    return !s->recipe && s->source->form == FORM_GGUF;
+}
+
 static int cmd_compare(Cli *cli, int argc, char **argv, Error *err) {
     TRY(cli_parse(cli, argc, argv, NULL, 0, 2, 2, err));
     if (cli->done) return 0;
     Subject a, b = {0};
+    SameFiles *files = NULL;
     RecipeStack views_a = {0}, views_b = {0};
     TRY(subject_open(&a, cli->args.items[0], NULL, 0, err));
     int code = subject_open(&b, cli->args.items[1], NULL, 0, err);
@@ -289,7 +349,9 @@ static int cmd_compare(Cli *cli, int argc, char **argv, Error *err) {
         code = as_gguf(&views_a, &x, err);
     else if (!code && x->form == FORM_GGUF && y->form == FORM_HF)
         code = as_gguf(&views_b, &y, err);
-    if (!code) code = compare(cli, x, y, err);
+    if (!code && is_gguf(&a) && is_gguf(&b)) code = same_files_open(&files, x, y, &cli->progress, err);
+    if (!code) code = compare(cli, x, y, files, err);
+    same_files_close(files);
     recipe_stack_close(&views_a);
     recipe_stack_close(&views_b);
     subject_close(&a);
@@ -302,7 +364,7 @@ const Command command_compare = {
     .summary = "what differs between two models: parameters, keys, tensors, and by how much",
     .usage = "compare A B",
     .details = "A and B are checkpoints, GGUFs of any architecture, or recipes. Provenance keys (recast.*) "
-               "are left out.",
+               "are left out. Of two GGUFs the last line tells which files of B are not in A already.",
     .examples = "  recast compare Qwen3-30B-A3B/ variant.gguf\n"
                 "  recast compare a.gguf b.gguf --json\n",
     .run = cmd_compare,

@@ -10,14 +10,30 @@
 
 /* ---- models ---- */
 
+/* Strings of a file or a manifest may hold anything. */
+static void print_text(const char *text) {
+    cli_print_safe(text, strlen(text));
+}
+
+static void print_made_from(const char *repo, const char *commit) {
+    printf("made from     ");
+    print_text(repo ? repo : "a local source");
+    if (commit) printf(" at ");
+    if (commit) print_text(commit);
+    printf("\n");
+}
+
 static void print_params(const Model *m) {
     const ModelParams *p = &m->params;
     char size[32];
     uint64_t bytes = 0;
     for (size_t i = 0; i < m->n_tensors; i++) bytes += tensor_bytes(&m->tensors[i]);
-    printf("form          %s\n", m->form == FORM_GGUF ? "GGUF" : "Hugging Face checkpoint");
-    printf("architecture  %s%s\n", p->architecture,
-           m->family ? "" : " (not one that Recast can convert from Hugging Face or run)");
+    printf("form          %s", m->form == FORM_GGUF ? "GGUF" : "Hugging Face checkpoint");
+    if (m->form == FORM_GGUF && m->n_files > 1) printf(", %zu shards", m->n_files);
+    printf("\n");
+    printf("architecture  ");
+    print_text(p->architecture);
+    printf("%s\n", m->family ? "" : " (not one that Recast can convert from Hugging Face or run)");
     printf("tensors       %zu, %s\n", m->n_tensors, human_bytes(bytes, size));
     if (p->n_layers)
         printf("layers        %u, %u wide, %u query and %u key-value heads of %u\n", p->n_layers, p->n_embd,
@@ -51,8 +67,7 @@ static int print_provenance(const Model *m, Error *err) {
     if (!m->metadata) return 0;
     TRY(provenance_read(&p, m->metadata, err));
     if (!p.present) return 0;
-    printf("made from     %s%s%s\n", p.repo ? p.repo : "a local source", p.commit ? " at " : "",
-           p.commit ? p.commit : "");
+    print_made_from(p.repo, p.commit);
     for (size_t i = 0; i < p.n_changes; i++) {
         printf("changed       ");
         cli_print_safe(p.changes[i].data, p.changes[i].length);
@@ -174,6 +189,7 @@ static void add_params_json(cJSON *doc, const Model *m) {
 static int inspect_json(Cli *cli, const Model *m, bool hashes, Error *err) {
     cJSON *doc = cJSON_CreateObject();
     cJSON_AddStringToObject(doc, "form", m->form == FORM_GGUF ? "gguf" : "hf");
+    if (m->form == FORM_GGUF && m->n_files > 1) cJSON_AddNumberToObject(doc, "shards", (double)m->n_files);
     add_params_json(doc, m);
     cJSON *tensors = cJSON_AddArrayToObject(doc, "tensors");
     int code = 0;
@@ -215,26 +231,47 @@ static bool is_package(const char *path) {
     return n > 0 && (size_t)n < sizeof manifest && stat(manifest, &st) == 0;
 }
 
+static void print_package(const Manifest *m) {
+    char size[32];
+    printf("package       ");
+    print_text(m->name);
+    printf("\n");
+    print_made_from(m->repo, m->commit);
+    for (size_t i = 0; i < m->n_changes; i++) {
+        const Change *c = &m->changes[i];
+        printf("changed       ");
+        print_text(c->key);
+        printf(": ");
+        print_text(c->old_value);
+        printf(" -> ");
+        print_text(c->new_value);
+        printf("\n");
+    }
+    for (size_t i = 0; i < m->n_artifacts; i++) {
+        const Artifact *a = &m->artifacts[i];
+        printf("artifact      ");
+        print_text(a->path);
+        printf(": %s ", a->format);
+        print_text(a->type);
+        printf(", %zu tensors, weights %s the source's\n", a->n_tensors,
+               a->lossless ? "equal to" : "not equal to");
+    }
+    for (size_t i = 0; i < m->n_files; i++) {
+        printf("  %s  %9s  ", m->files[i].sha256, human_bytes(m->files[i].size, size));
+        print_text(m->files[i].path);
+        printf("\n");
+    }
+}
+
 static int inspect_package(Cli *cli, const char *path, Error *err) {
     Manifest *m;
-    char size[32];
     TRY(manifest_read(&m, path, NULL, err));
     if (cli->json) {
         int code = cli_print_json(cJSON_Duplicate(m->json, true), err);
         manifest_close(m);
         return code;
     }
-    printf("package       %s\nmade from     %s%s%s\n", m->name, m->repo ? m->repo : "a local source",
-           m->commit ? " at " : "", m->commit ? m->commit : "");
-    for (size_t i = 0; i < m->n_changes; i++)
-        printf("changed       %s: %s -> %s\n", m->changes[i].key, m->changes[i].old_value,
-               m->changes[i].new_value);
-    for (size_t i = 0; i < m->n_artifacts; i++)
-        printf("artifact      %s: %s %s, %zu tensors, weights %s the source's\n", m->artifacts[i].path,
-               m->artifacts[i].format, m->artifacts[i].type, m->artifacts[i].n_tensors,
-               m->artifacts[i].lossless ? "equal to" : "not equal to");
-    for (size_t i = 0; i < m->n_files; i++)
-        printf("  %s  %9s  %s\n", m->files[i].sha256, human_bytes(m->files[i].size, size), m->files[i].path);
+    print_package(m);
     manifest_close(m);
     return 0;
 }

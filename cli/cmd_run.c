@@ -5,6 +5,7 @@
 #include "model/views.h"
 #include "runner/generate.h"
 #include "runner/tokenizer.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +31,9 @@ static int emit(void *context, uint32_t token, Error *err) {
     TRY(tokenizer_decode(s->tokenizer, &token, 1, &s->pending, err));
     size_t ready = utf8_complete_prefix(buffer_string(&s->pending), s->pending.length);
     fwrite(buffer_string(&s->pending), 1, ready, stdout);
-    fflush(stdout);
+    /* nobody reads on (`| head`): a large model must not go on for minutes */
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return error_sys(err, ERR_IO, errno, "writing to standard output failed");
     char rest[8];
     size_t left = s->pending.length - ready;
     if (left > sizeof rest) left = 0;

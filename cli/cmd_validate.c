@@ -1,19 +1,25 @@
 /* cmd_validate.c -- all checks that apply to an artifact or a package. */
 #include "cli/cli.h"
+#include "core/json.h"
 #include "core/output.h"
 #include "validate/validate.h"
 #include <stdio.h>
 
-static int print_report(Cli *cli, const Report *report, const char *path, Error *err) {
-    if (cli->json) {
-        cJSON *doc;
-        TRY(report_json(report, &doc, err));
-        return cli_print_json(doc, err);
-    }
+static int write_json(const Report *report, Buffer *text, Error *err) {
+    cJSON *doc;
+    TRY(report_json(report, &doc, err));
+    json_write_pretty(text, doc);
+    cJSON_Delete(doc);
+    return 0;
+}
+
+/* To stdout, or to the file at path. */
+static int print_report(const Cli *cli, const Report *report, const char *path, Error *err) {
     Buffer text;
     buffer_init(&text, NULL);
-    report_text(report, &text);
-    int code = buffer_ok(&text, "the report", err);
+    int code = cli->json ? write_json(report, &text, err) : 0;
+    if (!code && !cli->json) report_text(report, &text);
+    if (!code) code = buffer_ok(&text, "the report", err);
     if (!code && path) code = output_file(path, buffer_string(&text), text.length, NULL, err);
     if (!code && !path) fputs(buffer_string(&text), stdout);
     buffer_free(&text);
@@ -40,13 +46,16 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
         {"--source", 0, OPTION_STRING, "DIR", "the checkpoint that it claims to come from", &source_path},
         {"--recipe", 0, OPTION_STRING, "R.json", "the recipe to hold it to (default: the package's own)",
          &recipe_path},
-        {"--set", 0, OPTION_LIST, "KEY=VALUE", "change a value of the recipe", &sets},
+        {"--set", 0, OPTION_LIST, "KEY=VALUE", "change a value of that recipe", &sets},
         {"--require", 0, OPTION_STRING, "GROUPS",
          "structure,hashes,source,rebuild,generation,quality: \"not run\" then fails", &require},
-        {"--report", 0, OPTION_STRING, "FILE", "write the report there", &report_path},
+        {"--report", 0, OPTION_STRING, "FILE", "write the report there (with --json: as JSON)", &report_path},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
+    if (sets.count && !recipe_path)
+        return error_set(err, ERR_USAGE, "--set changes the recipe of --recipe, and none is given");
+    if (require) TRY(validate_groups_known(require, err));
     Model *source = NULL;
     Recipe *recipe = NULL;
     int code = 0;

@@ -64,7 +64,7 @@ int main(int argc, char **argv) {
     if (!command) return unknown_command(argv[1]);
     process_catch_signals();
     ProgressLine line;
-    progress_line_init(&line, true);
+    progress_line_init(&line, NULL, true);
     Cli cli = {.command = command, .line = &line};
     Error err = {0};
     int code = command->run(&cli, argc - 1, argv + 1, &err);

@@ -1,7 +1,7 @@
 /* pipeline.c -- recipe -> package. See pipeline.h. The order of the work:
- * open everything (so that a mistake in the last output is found before the first byte), hash the sources and
- * check the pins, write the outputs, generate from the source, check each artifact against it, write the
- * package, show it. */
+ * open everything (so that a mistake in the last output is found before the first byte), settle what headers
+ * will say of the source, write all GGUFs in one pass that verifies pins, copy the Hugging Face form,
+ * generate from the source, check each artifact against it, write the package, show it. */
 #include "cli/pipeline.h"
 #include "convert/hf_form.h"
 #include "convert/produce.h"
@@ -22,6 +22,7 @@ typedef struct Build {
     const char *commit;
     Model *source;
     SourceProof *proof;
+    ProofHow proof_how;
     RecipeStack derived; /* source with overrides */
     RecipeStack *stacks; /* one an output */
     OutputDir *directory;
@@ -70,13 +71,20 @@ static int open_all(Build *b, Error *err) {
     const char *final = o->directory ? o->directory : b->recipe->name;
     b->result->directory = arena_string(b->arena, final);
     TRY(check_directory(final, o->replace, err));
+    if (o->dry_run) return 0;
     return output_dir_create(&b->directory, final, o->replace, o->allocator, err);
 }
 
 static int prove(Build *b, Error *err) {
     const BuildOptions *o = b->options;
-    TRY(source_prove(&b->proof, b->source, o->threads, o->progress, o->allocator, err));
-    return recipe_check_pins(b->recipe, b->source, b->proof, b->commit, &b->result->pinned, err);
+    ProofOptions options = {.recipe = b->recipe,
+                            .commit = b->commit,
+                            .plan_only = o->dry_run,
+                            .threads = o->threads,
+                            .progress = o->progress,
+                            .say = o->say,
+                            .allocator = o->allocator};
+    return settle_proof(&b->proof, &b->proof_how, b->source, &options, err);
 }
 
 static int add_file(Build *b, const char *path, const FileResult *file, Error *err) {
@@ -115,28 +123,102 @@ static Provenance provenance_of(const Build *b, size_t i, const char *derivation
                         .tags = r->tags};
 }
 
-static int write_gguf(Build *b, size_t i, const char *path, Error *err) {
+/* Where an output goes; NULL: no memory. */
+static const char *output_path_of(const Build *b, size_t i) {
+    const char *directory = b->directory ? output_dir_staging(b->directory) : b->result->directory;
+    return arena_printf(b->arena, "%s/%s", directory, b->artifacts[i].path);
+}
+
+/* ---- all GGUFs, in one pass ---- */
+
+static int plan_gguf(Build *b, size_t i, Product *product, Error *err) {
     Buffer derivation;
-    FileResult file;
     char sha256[SHA256_HEX];
+    Provenance *provenance = arena_alloc(b->arena, 1, sizeof *provenance);
+    if (!provenance) return error_memory(err, "the build");
     buffer_init(&derivation, b->options->allocator);
     int code = recipe_derivation(b->recipe, i, b->proof, b->commit, &derivation, err);
-    Provenance provenance = provenance_of(b, i, buffer_string(&derivation));
-    if (!code) code = gguf_produce(&file, b->stacks[i].top, &provenance, path, execute_options(b), err);
     if (!code) code = sha256_bytes(sha256, buffer_string(&derivation), derivation.length, err);
-    if (!code) code = add_file(b, b->artifacts[i].path, &file, err);
-    if (!code) b->artifacts[i].derivation_sha256 = arena_string(b->arena, sha256);
+    if (!code) {
+        const char *text = arena_string(b->arena, buffer_string(&derivation));
+        b->artifacts[i].derivation_sha256 = arena_string(b->arena, sha256);
+        *provenance = provenance_of(b, i, text);
+        *product = (Product){.model = b->stacks[i].top,
+                             .provenance = provenance,
+                             .path = output_path_of(b, i),
+                             .split = b->recipe->outputs[i].split};
+        if (!text || !b->artifacts[i].derivation_sha256 || !product->path)
+            code = error_memory(err, "the build");
+    }
     buffer_free(&derivation);
     return code;
 }
 
-static int write_hf(Build *b, size_t i, const char *path, Error *err) {
+/* Adds a product's files. An artifact of several files goes by the name of its first shard. */
+static int list_product(Build *b, const Production *p, size_t i, Artifact *artifact, Error *err) {
+    const char *whole = artifact->path;
+    for (size_t f = 0; f < p->sets[i]->n_files; f++) {
+        const ConversionOutput *output = &p->conversion.outputs[p->first_output[i] + f];
+        const char *path = gguf_set_path(p->sets[i], b->arena, whole, f);
+        FileResult file = output->result;
+        file.size = output->plan->file_size;
+        if (!path) return error_memory(err, "a path");
+        TRY(add_file(b, path, &file, err));
+        if (f == 0) artifact->path = path;
+    }
+    return 0;
+}
+
+static int run_production(Build *b, Production *p, const size_t *outputs, Error *err) {
+    const BuildOptions *o = b->options;
+    bool promised = b->proof_how == PROOF_PROMISED;
+    if (promised || b->proof_how == PROOF_PLANNED) p->conversion.source = b->source;
+    if (promised) p->conversion.promised = b->proof;
+    if (o->dry_run)
+        TRY(convert_estimate(&b->result->estimate, &p->conversion, proof_passes(b->proof_how),
+                             execute_options(b), err));
+    else
+        TRY(convert_execute(&p->conversion, execute_options(b), err));
+    for (size_t i = 0; i < p->n_products; i++) TRY(list_product(b, p, i, &b->artifacts[outputs[i]], err));
+    return 0;
+}
+
+/* With pins this is also what verifies the source, even if there is no GGUF at all. */
+static int write_ggufs(Build *b, Error *err) {
+    size_t n = 0, max = b->recipe->n_outputs;
+    Production *p = NULL;
+    Product *products = arena_alloc(b->arena, max, sizeof *products);
+    size_t *outputs = arena_alloc(b->arena, max, sizeof *outputs);
+    if (!products || !outputs) return error_memory(err, "the build");
+    for (size_t i = 0; i < max; i++) {
+        if (b->recipe->outputs[i].format != OUTPUT_GGUF) continue;
+        TRY(plan_gguf(b, i, &products[n], err));
+        outputs[n++] = i;
+    }
+    int code = production_open(&p, products, n, b->options->allocator, err);
+    if (!code) code = run_production(b, p, outputs, err);
+    production_close(p);
+    if (code || b->options->dry_run) return code;
+    return recipe_check_pins(b->recipe, b->source, b->proof, b->commit, &b->result->pinned, err);
+}
+
+/* ---- the Hugging Face form ---- */
+
+static int write_hf(Build *b, size_t i, Error *err) {
     HfPlan *plan = NULL;
-    TRY(make_directories(path, err));
+    bool dry = b->options->dry_run;
+    const char *path = output_path_of(b, i);
+    if (!path) return error_memory(err, "a path");
+    if (!dry) TRY(make_directories(path, err));
     TRY(hf_plan_open(&plan, b->stacks[i].top, b->options->allocator, err));
     FileResult *results = arena_alloc(b->arena, plan->n_files, sizeof *results);
     int code = results ? 0 : error_memory(err, "the list of files");
-    if (!code) code = hf_execute(results, plan, path, b->options->link, b->proof, execute_options(b), err);
+    for (size_t f = 0; !code && dry && f < plan->n_files; f++) {
+        results[f] = (FileResult){.size = hf_file_size(&plan->files[f])};
+        b->result->estimate.output_bytes += results[f].size;
+    }
+    if (!code && !dry)
+        code = hf_execute(results, plan, path, b->options->link, b->proof, execute_options(b), err);
     for (size_t f = 0; !code && f < plan->n_files; f++) {
         char name[4096];
         snprintf(name, sizeof name, "%s/%s", b->artifacts[i].path, plan->files[f].name);
@@ -153,7 +235,7 @@ static const char *lower_case(Arena *arena, const char *name) {
     return copy;
 }
 
-static int write_output(Build *b, size_t i, Error *err) {
+static int name_artifact(Build *b, size_t i, Error *err) {
     const RecipeOutput *output = &b->recipe->outputs[i];
     Artifact *a = &b->artifacts[i];
     a->path = recipe_output_name(b->recipe, i);
@@ -161,9 +243,15 @@ static int write_output(Build *b, size_t i, Error *err) {
     /* the Hugging Face form has no type of its own: it keeps the source's */
     a->type = output->format == OUTPUT_GGUF ? output->type_name
                                             : lower_case(b->arena, dtype_name(gguf_common_type(b->source)));
-    char *path = arena_printf(b->arena, "%s/%s", output_dir_staging(b->directory), a->path);
-    if (!path || !a->type) return error_memory(err, "a path");
-    return output->format == OUTPUT_GGUF ? write_gguf(b, i, path, err) : write_hf(b, i, path, err);
+    return a->type ? 0 : error_memory(err, "the build");
+}
+
+static int write_outputs(Build *b, Error *err) {
+    for (size_t i = 0; i < b->recipe->n_outputs; i++) TRY(name_artifact(b, i, err));
+    TRY(write_ggufs(b, err));
+    for (size_t i = 0; i < b->recipe->n_outputs; i++)
+        if (b->recipe->outputs[i].format == OUTPUT_HF) TRY(write_hf(b, i, err));
+    return 0;
 }
 
 /* ---- validation of what was written ---- */
@@ -192,7 +280,7 @@ static int generate_all(Build *b, const Model *model, const char *artifact, Erro
 
 static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
     Artifact *a = &b->artifacts[i];
-    char *path = arena_printf(b->arena, "%s/%s", output_dir_staging(b->directory), a->path);
+    const char *path = output_path_of(b, i);
     if (!path) return error_memory(err, "a path");
     Model *model;
     TRY(model_open(&model, path, b->options->allocator, err));
@@ -282,6 +370,7 @@ static int keep_results(Build *b, Error *err) {
     r->n_files = b->n_files;
     r->changes = changes;
     r->n_changes = derived->n_changes;
+    r->proof_how = b->proof_how;
     r->weights_sha256 = arena_string(b->arena, b->proof->weights_sha256);
     if (b->n_generations) {
         r->sample_prompt = arena_string(b->arena, b->generations[0].prompt);
@@ -293,7 +382,8 @@ static int keep_results(Build *b, Error *err) {
 static int build_steps(Build *b, Error *err) {
     TRY(open_all(b, err));
     TRY(prove(b, err));
-    for (size_t i = 0; i < b->recipe->n_outputs; i++) TRY(write_output(b, i, err));
+    TRY(write_outputs(b, err));
+    if (b->options->dry_run) return keep_results(b, err);
     TRY(check_all(b, err));
     TRY(write_package(b, err));
     TRY(keep_results(b, err));

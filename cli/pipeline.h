@@ -2,6 +2,8 @@
 #ifndef RECAST_CLI_PIPELINE_H
 #define RECAST_CLI_PIPELINE_H
 
+#include "cli/source_proof.h"
+#include "convert/estimate.h"
 #include "core/progress.h"
 #include "core/report.h"
 #include "recipes/recipe.h"
@@ -10,11 +12,13 @@ typedef struct BuildOptions {
     const char *recipe_path;
     const char *const *sets;
     size_t n_sets;
-    const char *directory;  /* NULL: the recipe's name, in the working directory */
-    const char *cache_root; /* of the Hugging Face cache */
-    bool link;              /* hard-link untouched files of the Hugging Face form */
-    bool replace;           /* an existing directory is swapped out at the end */
-    bool no_generate;       /* leave generation out: its checks are then "not run" */
+    const char *directory;         /* NULL: the recipe's name, in the working directory */
+    const char *cache_root;        /* of the Hugging Face cache */
+    bool link;                     /* hard-link untouched files of the Hugging Face form */
+    bool replace;                  /* an existing directory is swapped out at the end */
+    bool no_generate;              /* leave generation out: its checks are then "not run" */
+    bool dry_run;                  /* plan only: files and estimate are set, nothing is made */
+    void (*say)(const char *text); /* messages for the user; NULL: none */
     unsigned threads;
     const Progress *progress;
     const Allocator *allocator;
@@ -23,7 +27,7 @@ typedef struct BuildOptions {
 typedef struct BuiltFile {
     const char *path;
     uint64_t size;
-    const char *sha256;
+    const char *sha256; /* "" in a dry run */
 } BuiltFile;
 
 typedef struct BuildResult {
@@ -34,7 +38,9 @@ typedef struct BuildResult {
     const char *weights_sha256;
     size_t n_changes;
     const Change *changes;
-    size_t pinned;                           /* pins that were verified */
+    size_t pinned;               /* pins that were verified */
+    ConversionEstimate estimate; /* of a dry run, with the next */
+    ProofHow proof_how;
     const char *sample_prompt, *sample_text; /* the first recorded generation */
     Arena *arena;
 } BuildResult;

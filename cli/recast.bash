@@ -1,12 +1,11 @@
 # bash completion for recast: commands, then the options that `recast COMMAND --help` lists, then files.
 _recast() {
     local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]}
+    COMPREPLY=()
     if [ "$COMP_CWORD" = 1 ]; then
         COMPREPLY=($(compgen -W "build pin convert edit inspect compare validate run tokenize --help --version" -- "$current"))
     elif [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE '\-\-[a-z-]+')" -- "$current"))
-    else
-        COMPREPLY=($(compgen -f -- "$current"))
-    fi
+    fi # else nothing: bash's own completion of files, which knows blanks and ~
 }
-complete -o filenames -F _recast recast
+complete -o default -F _recast recast

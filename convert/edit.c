@@ -206,8 +206,18 @@ static int check_key(const char *key, Error *err) {
     return 0;
 }
 
+/* What llama-gguf-split --merge leaves behind in a whole file may go. */
+static int check_split_key(const Metadata *m, const char *key, bool unset, Error *err) {
+    uint32_t count = 0;
+    if (strncmp(key, "split.", 6) != 0) return 0;
+    metadata_u32(m, "split.count", &count);
+    if (unset && count == 0) return 0;
+    return error_set(err, ERR_USAGE, "%.80s tells how files belong together and can't be edited", key);
+}
+
 static int set_parsed(Metadata *m, const char *key, const char *rest, Error *err) {
     TRY(check_key(key, err));
+    TRY(check_split_key(m, key, false, err));
     const GgufValue *old = metadata_get(m, key);
     const char *colon = strchr(rest, ':'), *text = colon ? colon + 1 : rest;
     int type = colon ? find_type(rest, (size_t)(colon - rest)) : -1;
@@ -247,6 +257,7 @@ int edit_set(Metadata *m, const char *expression, Error *err) {
 
 int edit_unset(Metadata *m, const char *key, Error *err) {
     TRY(check_key(key, err));
+    TRY(check_split_key(m, key, true, err));
     if (!metadata_get(m, key)) return unknown_key(m, key, "", err);
     metadata_unset(m, key);
     return 0;

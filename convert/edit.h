@@ -7,7 +7,7 @@
 
 /* Applies one --set. `int` becomes the type that an existing key has, else u32 (i32 if negative). ERR_USAGE:
  * unknown type, not a number, out of range, unknown key without TYPE (nearest known key proposed), an array,
- * general.alignment or general.architecture. */
+ * general.alignment, general.architecture, split keys or provenance. */
 int edit_set(Metadata *m, const char *expression, Error *err) MUST_CHECK;
 /* Applies one --unset; ERR_USAGE if the key is absent or can't be spared (general.architecture). */
 int edit_unset(Metadata *m, const char *key, Error *err) MUST_CHECK;

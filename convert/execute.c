@@ -2,12 +2,14 @@
  * side (core/walks.h).
  *
  * Each byte comes from the disk once as long as source order and output order come apart by less than what
- * the page cache holds; convert_estimate tells. */
+ * the page cache holds; convert_estimate (estimate.h) tells. */
 #include "convert/execute.h"
 
 #include "convert/gguf_verify.h"
+#include "convert/journal.h"
 #include "convert/output_walk.h"
 #include "convert/preflight.h"
+#include "convert/resume.h"
 #include "model/proof_walk.h"
 #include <stdio.h>
 #include <string.h>
@@ -20,13 +22,38 @@ typedef struct Job {
     size_t n_files;
     ProofWalks *proof; /* NULL: none */
     Walk *walks;
-    size_t n_walks;
-    unsigned n_groups;
+    size_t n_walks, n_proofs; /* the proof's walks come first */
     size_t buffer_size;
+    const char *journal; /* the output that it stands beside; NULL: none is kept */
+    char key[SHA256_HEX];
+    bool begun, saved; /* bytes of an earlier run are there; this run has put something down */
+    bool owned;        /* all outputs are ours: nobody else writes them */
     Arena *arena;
 } Job;
 
 /* ---- preparing ---- */
+
+/* With a journal the temporary survives the process, under a name that the next run finds. */
+static int create_output(Job *job, Output **out, const char *path, Error *err) {
+    if (!job->journal) return output_create(out, path, job->options->allocator, err);
+    char digits[RESUME_DIGITS + 1] = {0};
+    uint64_t size;
+    memcpy(digits, job->key, RESUME_DIGITS);
+    TRY(output_resume(out, path, digits, false, &size, job->options->allocator, err));
+    job->begun &= size > 0;
+    return 0;
+}
+
+static int choose_journal(Job *job, Error *err) {
+    const Conversion *c = job->conversion;
+    if (job->options->journal_seconds <= 0 || job->options->no_hash || !c->n_outputs) return 0;
+    for (size_t i = 0; i < c->n_outputs; i++)
+        if (!c->outputs[i].path) return 0;
+    TRY(resume_key(job->key, c, err));
+    job->journal = c->outputs[0].path;
+    job->begun = true; /* until an output turns out to be new */
+    return 0;
+}
 
 static int open_output(Job *job, size_t i, Error *err) {
     ConversionOutput *o = &job->conversion->outputs[i];
@@ -38,7 +65,7 @@ static int open_output(Job *job, size_t i, Error *err) {
     if (buffer > job->buffer_size) job->buffer_size = buffer;
     if (!job->options->no_hash) TRY(sha256_open(&w->hash, err));
     if (!o->path) return 0;
-    TRY(output_create(&w->output, o->path, job->options->allocator, err));
+    TRY(create_output(job, &w->output, o->path, err));
     job->files[job->n_files++] = (PlannedFile){w->output, o->plan->file_size};
     return 0;
 }
@@ -50,7 +77,9 @@ static int open_outputs(Job *job, Error *err) {
     job->files = arena_alloc(job->arena, n, sizeof *job->files);
     if (!job->outputs || !job->files) return error_memory(err, "a conversion");
     memset(job->outputs, 0, n * sizeof *job->outputs);
+    TRY(choose_journal(job, err));
     for (size_t i = 0; i < n; i++) TRY(open_output(job, i, err));
+    job->owned = true;
     TRY(preflight(job->files, job->n_files, err));
     for (size_t i = 0; i < n; i++)
         if (job->outputs[i].output)
@@ -63,13 +92,32 @@ static int open_outputs(Job *job, Error *err) {
 static int open_walks(Job *job, Error *err) {
     const Conversion *c = job->conversion;
     if (c->source) TRY(proof_walks_open(&job->proof, c->source, c->promised, job->options->allocator, err));
-    size_t proofs = job->proof ? proof_walks_count(job->proof) : 0;
+    size_t proofs = job->n_proofs = job->proof ? proof_walks_count(job->proof) : 0;
     job->n_walks = proofs + c->n_outputs;
     job->walks = arena_alloc(job->arena, job->n_walks, sizeof *job->walks);
     if (!job->walks) return error_memory(err, "a conversion");
-    if (job->proof) proof_walks_put(job->proof, job->walks, job->n_groups++);
-    for (size_t i = 0; i < c->n_outputs; i++)
-        job->walks[proofs + i] = output_walk(&job->outputs[i], job->n_groups++);
+    if (job->proof) proof_walks_put(job->proof, job->walks, 0);
+    unsigned group = job->proof != NULL;
+    for (size_t i = 0; i < c->n_outputs; i++) {
+        if (i && !c->outputs[i].continues) group++;
+        job->walks[proofs + i] = output_walk(&job->outputs[i], group);
+    }
+    return 0;
+}
+
+/* ---- the journal ---- */
+
+static int go_on(Job *job, Error *err) {
+    bool found;
+    if (!job->journal || !job->begun || job->options->restart) return 0;
+    return resume_load(&found, job->journal, job->key, job->walks, job->n_walks, job->n_proofs, err);
+}
+
+static int put_down(void *context, Error *err) {
+    Job *job = context;
+    for (size_t i = 0; i < job->conversion->n_outputs; i++) TRY(output_flush(job->outputs[i].output, err));
+    TRY(resume_save(job->journal, job->key, job->walks, job->n_walks, job->n_proofs, err));
+    job->saved = true;
     return 0;
 }
 
@@ -91,6 +139,9 @@ static int run(Job *job, Error *err) {
                            .buffer_size = job->buffer_size,
                            .phase = phase_name(phase, sizeof phase, job),
                            .progress = job->options->progress,
+                           .checkpoint = job->journal ? put_down : NULL,
+                           .checkpoint_context = job,
+                           .checkpoint_seconds = job->options->journal_seconds,
                            .allocator = job->options->allocator};
     for (size_t i = 0; i < job->conversion->n_outputs; i++)
         options.progress_total += job->outputs[i].plan->file_size;
@@ -115,8 +166,9 @@ static int check(Job *job, SourceProof **proof, Error *err) {
     return 0;
 }
 
+/* From the last to the first: a split model without its first shard is none to anybody. */
 static int commit(Job *job, Error *err) {
-    for (size_t i = 0; i < job->conversion->n_outputs; i++) {
+    for (size_t i = job->conversion->n_outputs; i-- > 0;) {
         OutputWalk *w = &job->outputs[i];
         memcpy(job->conversion->outputs[i].result.sha256, w->sha256, SHA256_HEX);
         Output *o = w->output;
@@ -129,6 +181,7 @@ static int commit(Job *job, Error *err) {
 static int carry_out(Job *job, SourceProof **proof, Error *err) {
     TRY(open_outputs(job, err));
     TRY(open_walks(job, err));
+    TRY(go_on(job, err));
     TRY(run(job, err));
     TRY(check(job, proof, err));
     return commit(job, err);
@@ -140,8 +193,14 @@ int convert_execute(const Conversion *c, ExecuteOptions options, Error *err) {
     if (c->proof) *c->proof = NULL;
     TRY(arena_open(&job.arena, options.allocator, err));
     int code = carry_out(&job, &proof, err);
+    bool keep = code == ERR_INTERRUPTED && job.saved;
+    if (keep) code = error_wrap(err, code, "the same command goes on from here");
+    if (!keep && job.journal && job.owned) journal_remove(job.journal, job.key);
     for (size_t i = 0; job.outputs && i < c->n_outputs; i++) {
-        output_discard(job.outputs[i].output);
+        if (keep)
+            output_keep(job.outputs[i].output);
+        else
+            output_discard(job.outputs[i].output);
         sha256_close(job.outputs[i].hash);
     }
     proof_walks_close(job.proof);

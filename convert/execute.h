@@ -10,8 +10,12 @@
 #include "model/proof.h"
 
 typedef struct ExecuteOptions {
-    unsigned threads; /* 0: one a processor */
-    bool no_hash;     /* leave the outputs' sha256 "" */
+    unsigned threads;       /* 0: one a processor */
+    bool no_hash;           /* leave the outputs' sha256 "" */
+    double journal_seconds; /* above 0: put down every so many seconds how far it is, so that a killed run
+                               goes on where it was when it is started again. Needs hashes and a path. 0: no
+                               journal */
+    bool restart;           /* don't go on: begin anew */
     const Progress *progress;
     const Allocator *allocator;
 } ExecuteOptions;
@@ -24,6 +28,8 @@ typedef struct FileResult {
 typedef struct ConversionOutput {
     const GgufPlan *plan;
     const char *path;  /* NULL: hash only, nothing is written ("rebuild to hash") */
+    bool continues;    /* a further shard of the model that the output before it belongs to: shards of a model
+                          are    made one after the other, models side by side */
     FileResult result; /* filled in */
 } ConversionOutput;
 
@@ -38,23 +44,12 @@ typedef struct Conversion {
 
 /* Checks space, limits and permission for all outputs together, makes them, checks that the sources did not
  * change meanwhile, opens each file again and checks that it says what the plan said (keys, names, types,
- * shapes, offsets). After an error nothing has appeared. */
+ * shapes, offsets). After an error nothing has appeared; with a journal, what was done before a kill or an
+ * interruption waits in a hidden file beside the output. */
 int convert_execute(const Conversion *c, ExecuteOptions options, Error *err) MUST_CHECK;
 
 /* One output, no proof. */
 int gguf_execute(FileResult *out, const GgufPlan *plan, const char *path, ExecuteOptions options,
                  Error *err) MUST_CHECK;
-
-/* What convert_execute would use and find; nothing is read or written but a file system's own figures. */
-typedef struct ConversionEstimate {
-    uint64_t source_bytes; /* of all files to be proved; 0 without a proof */
-    uint64_t output_bytes; /* to be written */
-    uint64_t buffers;      /* bytes */
-    uint64_t disorder;     /* bytes: how far the order of the source and that of an output come apart */
-    uint64_t cache;        /* bytes that the page cache could have now; 0 if unknown */
-    uint64_t free_bytes;   /* where the first output goes; 0 if unknown */
-} ConversionEstimate;
-int convert_estimate(const Conversion *c, ExecuteOptions options, ConversionEstimate *out,
-                     Error *err) MUST_CHECK;
 
 #endif

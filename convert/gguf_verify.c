@@ -65,7 +65,7 @@ static bool same_tensor(const Tensor *want, const Tensor *have, uint64_t offset)
 static int compare(const GgufPlan *plan, const Model *found, const char *name, const Allocator *allocator,
                    Error *err) {
     const Model *m = plan->model;
-    TRY(compare_keys(plan->files[0].metadata, found->metadata, name, allocator, err));
+    TRY(compare_keys(plan->metadata, found->metadata, name, allocator, err));
     if (found->n_tensors != m->n_tensors) return differs(err, name, "the number of tensors");
     for (size_t i = 0; i < m->n_tensors; i++) {
         uint64_t offset = plan->data_offset + plan->offsets[i];
@@ -83,7 +83,7 @@ int gguf_verify(const GgufPlan *plan, int fd, const char *name, const Allocator 
         return differs(err, name, "its size");
     }
     Model *found;
-    int code = gguf_open_input(&found, in, allocator, err);
+    int code = gguf_open_shard(&found, in, allocator, err);
     if (code) {
         input_close(in);
         return error_wrap(err, code, "what was just written can't be read back");

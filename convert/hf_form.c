@@ -90,7 +90,7 @@ typedef struct Job {
     Arena *arena;
 } Job;
 
-static uint64_t file_size(const HfFile *f) {
+uint64_t hf_file_size(const HfFile *f) {
     return f->source ? input_size(f->source->input) : f->length;
 }
 
@@ -124,9 +124,9 @@ static int check_size(const HfFile *f, const char *path, const Allocator *alloca
     TRY(input_open(&in, path, allocator, err));
     uint64_t found = input_size(in);
     input_close(in);
-    if (found == file_size(f)) return 0;
+    if (found == hf_file_size(f)) return 0;
     return error_set(err, ERR_CHECK, "%s: %llu bytes were copied, the source had %llu when it was opened",
-                     path, (unsigned long long)found, (unsigned long long)file_size(f));
+                     path, (unsigned long long)found, (unsigned long long)hf_file_size(f));
 }
 
 static int copy_one(Job *job, FileResult *out, const HfFile *f, const char *path, Error *err) {
@@ -136,7 +136,7 @@ static int copy_one(Job *job, FileResult *out, const HfFile *f, const char *path
         TRY(check_size(f, path, job->options->allocator, err));
     }
     if (job->options->no_hash) return 0;
-    if (!known || known->size != file_size(f)) return hash_file(job, out->sha256, f, path, err);
+    if (!known || known->size != hf_file_size(f)) return hash_file(job, out->sha256, f, path, err);
     memcpy(out->sha256, known->sha256, SHA256_HEX);
     return 0;
 }
@@ -146,7 +146,7 @@ static int write_one(Job *job, FileResult *out, const HfFile *f, Error *err) {
     if (job->directory && !(path = arena_printf(job->arena, "%s/%s", job->directory, f->name))) {
         return error_memory(err, "the path of a file");
     }
-    *out = (FileResult){.size = file_size(f)};
+    *out = (FileResult){.size = hf_file_size(f)};
     if (f->source) {
         TRY(copy_one(job, out, f, path, err));
     } else {
@@ -159,7 +159,7 @@ static int write_one(Job *job, FileResult *out, const HfFile *f, Error *err) {
 
 static int write_all(Job *job, FileResult *results, Error *err) {
     const HfPlan *plan = job->plan;
-    for (size_t i = 0; i < plan->n_files; i++) job->total += file_size(&plan->files[i]);
+    for (size_t i = 0; i < plan->n_files; i++) job->total += hf_file_size(&plan->files[i]);
     for (size_t i = 0; i < plan->n_files; i++) TRY(write_one(job, &results[i], &plan->files[i], err));
     for (size_t i = 0; i < plan->model->n_files; i++) TRY(input_unchanged(plan->model->files[i].input, err));
     return job->directory ? hf_verify(plan->model, job->directory, job->options->allocator, err) : 0;

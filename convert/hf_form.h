@@ -32,4 +32,6 @@ void hf_plan_close(HfPlan *p); /* NULL-safe */
 int hf_execute(FileResult *results, const HfPlan *plan, const char *directory, bool link,
                const SourceProof *proof, ExecuteOptions options, Error *err) MUST_CHECK;
 
+uint64_t hf_file_size(const HfFile *f); /* bytes, of the source's file or the patched text */
+
 #endif

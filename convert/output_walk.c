@@ -1,9 +1,13 @@
-/* output_walk.c -- see output_walk.h. What the bytes are is model/'s, where they go gguf_plan.c's business. */
+/* output_walk.c -- see output_walk.h. What the bytes are is model/'s, where they go gguf_plan.c's business.
+ */
 #include "convert/output_walk.h"
 
 #include <string.h>
 
-enum { LARGEST_ROW = 32 << 20 /* bytes: a row that has to be transformed is held whole */ };
+enum {
+    LARGEST_ROW = 32 << 20, /* bytes: a row that has to be transformed is held whole */
+    BEHIND = 8 << 20, /* bytes: how much is sent to the disk at a time, one such step behind the writing */
+};
 
 static bool is_plain(const Tensor *t) {
     return t->n_transforms == 0;
@@ -61,7 +65,11 @@ static int fill(const Walk *w, const Piece *p, uint8_t *buffer, Error *err) {
         memcpy(buffer, o->plan->header.data + p->begin, p->length);
     else
         TRY(fill_data(o, p, buffer, err));
-    return o->output ? output_write(o->output, p->begin, buffer, p->length, err) : 0;
+    if (!o->output) return 0;
+    TRY(output_write(o->output, p->begin, buffer, p->length, err));
+    uint64_t step = p->begin / BEHIND, end = (p->begin + p->length) / BEHIND;
+    if (step && step != end) output_start(o->output, (step - 1) * BEHIND, (end - step) * BEHIND);
+    return 0;
 }
 
 static int take(Walk *w, const Piece *p, const uint8_t *buffer, Error *err) {
@@ -71,10 +79,17 @@ static int take(Walk *w, const Piece *p, const uint8_t *buffer, Error *err) {
     return 0;
 }
 
+static void take2(Walk *a, const Piece *pa, const uint8_t *bytes_a, Walk *b, const Piece *pb,
+                  const uint8_t *bytes_b) {
+    OutputWalk *x = a->context, *y = b->context;
+    sha256_update2(x->hash, bytes_a, pa->length, y->hash, bytes_b, pb->length);
+}
+
 static int finish(Walk *w, Error *err) {
     OutputWalk *o = w->context;
-    sha256_finish(o->hash, o->sha256);
-    return o->sha256[0] ? 0 : error_set(err, ERR_MEMORY, "OpenSSL failed to compute a SHA-256");
+    (void)err;
+    if (!o->sha256[0]) sha256_finish(o->hash, o->sha256); /* else it was taken up, ended already */
+    return 0;
 }
 
 static const char *name(const Walk *w, const Piece *p) {
@@ -99,10 +114,25 @@ int output_walk_buffer(const GgufPlan *plan, size_t *bytes, Error *err) {
 }
 
 Walk output_walk(OutputWalk *context, unsigned group) {
-    static const WalkKind hashed = {cut, fill, take, finish, name};
-    static const WalkKind unhashed = {cut, fill, NULL, NULL, name};
+    static const WalkKind hashed = {cut, fill, take, take2, finish, name};
+    static const WalkKind unhashed = {cut, fill, NULL, NULL, NULL, name};
     return (Walk){.kind = context->hash ? &hashed : &unhashed,
                   .context = context,
                   .group = group,
                   .length = context->plan->file_size};
+}
+
+void output_walk_save(const Walk *w, Buffer *out) {
+    const OutputWalk *o = w->context;
+    buffer_u64(out, w->position);
+    buffer_append(out, o->sha256, SHA256_HEX); /* empty before the end */
+    sha256_save(o->hash, out);
+}
+
+bool output_walk_load(Walk *w, BufferReader *in) {
+    OutputWalk *o = w->context;
+    w->position = reader_u64(in);
+    reader_bytes(in, o->sha256, SHA256_HEX);
+    sha256_load(o->hash, in);
+    return !in->failed && w->position <= w->length;
 }

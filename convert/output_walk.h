@@ -20,5 +20,9 @@ typedef struct OutputWalk {
 int output_walk_buffer(const GgufPlan *plan, size_t *bytes, Error *err) MUST_CHECK;
 /* context must outlive the walk. */
 Walk output_walk(OutputWalk *context, unsigned group);
+/* The state of a walk that hashes, at a moment when it takes no piece; and back into a new one: false if that
+ * is no state of this walk. */
+void output_walk_save(const Walk *w, Buffer *out);
+bool output_walk_load(Walk *w, BufferReader *in);
 
 #endif

@@ -157,3 +157,26 @@ const char *buffer_string(const Buffer *b) {
 int buffer_ok(const Buffer *b, const char *what, Error *err) {
     return b->failed ? error_memory(err, what) : 0;
 }
+
+void reader_bytes(BufferReader *r, void *out, size_t length) {
+    if ((size_t)(r->end - r->at) < length) {
+        r->failed = true;
+        r->at = r->end;
+        memset(out, 0, length);
+        return;
+    }
+    memcpy(out, r->at, length);
+    r->at += length;
+}
+
+uint32_t reader_u32(BufferReader *r) {
+    uint8_t bytes[4];
+    reader_bytes(r, bytes, sizeof bytes);
+    return load_u32(bytes);
+}
+
+uint64_t reader_u64(BufferReader *r) {
+    uint8_t bytes[8];
+    reader_bytes(r, bytes, sizeof bytes);
+    return load_u64(bytes);
+}

@@ -1,7 +1,7 @@
 /* buffer.h -- bytes that grow: text and binary headers are built in one.
  *
- * A Buffer remembers a failed allocation (or a size overflow) and ignores later appends, so callers build first and
- * check `buffer_ok` once at the end. */
+ * A Buffer remembers a failed allocation (or a size overflow) and ignores later appends, so callers build
+ * first and check `buffer_ok` once at the end. */
 #ifndef RECAST_CORE_BUFFER_H
 #define RECAST_CORE_BUFFER_H
 
@@ -34,8 +34,18 @@ void buffer_u32(Buffer *b, uint32_t v);
 void buffer_u64(Buffer *b, uint64_t v);
 void buffer_f32(Buffer *b, float v);
 void buffer_f64(Buffer *b, double v);
-const char *buffer_string(const Buffer *b); /* never NULL */
+const char *buffer_string(const Buffer *b);                              /* never NULL */
 int buffer_ok(const Buffer *b, const char *what, Error *err) MUST_CHECK; /* 0 or ERR_MEMORY */
+
+/* What a buffer_u* put, taken out again. A read beyond the end gives zeros and sets failed: check it once at
+ * the end. */
+typedef struct BufferReader {
+    const char *at, *end;
+    bool failed;
+} BufferReader;
+uint32_t reader_u32(BufferReader *r);
+uint64_t reader_u64(BufferReader *r);
+void reader_bytes(BufferReader *r, void *out, size_t length);
 
 /* little-endian reads from unaligned memory */
 uint16_t load_u16(const void *p);

@@ -1,5 +1,5 @@
-/* cpu.c -- asks the processor what it can do (x86-64: CPUID; Arm: what Linux says). Keeps nothing: the answer is stored by
- * process.c. */
+/* cpu.c -- asks the processor what it can do (x86-64: CPUID; Arm: what Linux says). Keeps nothing: the answer
+ * is stored by process.c. */
 #include "core/cpu.h"
 #include <stddef.h>
 #include <string.h>
@@ -26,13 +26,14 @@ CpuFeatures cpu_detect(void) {
     if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
     uint32_t c1 = c;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) b7 = b, c7 = c;
-    CpuFeatures f = flag(c1, 9, CPU_SSSE3) | flag(c1, 19, CPU_SSE41) | flag(b7, 29, CPU_SHA) | flag(b7, 8, CPU_BMI2);
+    CpuFeatures f =
+        flag(c1, 9, CPU_SSSE3) | flag(c1, 19, CPU_SSE41) | flag(b7, 29, CPU_SHA) | flag(b7, 8, CPU_BMI2);
     uint32_t saved = c1 >> 27 & 1 ? saved_registers() : 0;
     if ((saved & (XMM | YMM)) != (XMM | YMM) || !(c1 >> 28 & 1 /* AVX */)) return f;
     f |= flag(c1, 12, CPU_FMA) | flag(c1, 29, CPU_F16C) | flag(b7, 5, CPU_AVX2);
     if ((saved & ZMM) != ZMM || !(b7 >> 16 & 1 /* AVX512F */)) return f;
-    return f | CPU_AVX512F | flag(b7, 17, CPU_AVX512DQ) | flag(b7, 30, CPU_AVX512BW) | flag(b7, 31, CPU_AVX512VL) |
-           flag(c7, 11, CPU_AVX512VNNI);
+    return f | CPU_AVX512F | flag(b7, 17, CPU_AVX512DQ) | flag(b7, 30, CPU_AVX512BW) |
+           flag(b7, 31, CPU_AVX512VL) | flag(c7, 11, CPU_AVX512VNNI);
 }
 
 #elif defined(__aarch64__) && defined(__linux__)
@@ -71,13 +72,13 @@ static CpuFeatures allowed_by(const char *word, size_t length) {
         const char *word;
         CpuFeatures allows;
     } words[] = {
-        {"sse4", LEVEL_SSE4},     {"sha", LEVEL_SSE4 | CPU_SHA},
-        {"avx2", LEVEL_AVX2},     {"avx512", LEVEL_AVX512},
-        {"sha2", CPU_ARM_SHA2},   {"vnni", LEVEL_AVX512 | CPU_AVX512VNNI},
+        {"sse4", LEVEL_SSE4},     {"sha", LEVEL_SSE4 | CPU_SHA}, {"avx2", LEVEL_AVX2},
+        {"avx512", LEVEL_AVX512}, {"sha2", CPU_ARM_SHA2},        {"vnni", LEVEL_AVX512 | CPU_AVX512VNNI},
         {"baseline", 0},          {"dotprod", CPU_ARM_DOTPROD},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strlen(words[i].word) == length && memcmp(words[i].word, word, length) == 0) return words[i].allows;
+        if (strlen(words[i].word) == length && memcmp(words[i].word, word, length) == 0)
+            return words[i].allows;
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* cpu.h -- what the processor that runs this can do beyond its baseline, found out at run time.
  *
- * A binary is built for the baseline of its architecture; a faster function carries its own target attribute and is chosen
- * by these flags. The choice is a parameter wherever bytes depend on it being right (core/sha256_blocks.h), so that tests
- * reach every path of a machine. */
+ * A binary is built for the baseline of its architecture; a faster function carries its own target attribute
+ * and is chosen by these flags. The choice is a parameter wherever bytes depend on it being right
+ * (core/sha256_blocks.h), so that tests reach every path of a machine. */
 #ifndef RECAST_CORE_CPU_H
 #define RECAST_CORE_CPU_H
 
@@ -29,14 +29,15 @@ enum {
     CPU_ARM_DOTPROD = 1u << 17,
 };
 
-/* The flags of this process: cpu_detect, limited by RECAST_CPU if the environment has it. Found at the first call and kept;
- * any thread may ask. Defined in process.c, beside the rest of the global state. */
+/* The flags of this process: cpu_detect, limited by RECAST_CPU if the environment has it. Found at the first
+ * call and kept; any thread may ask. Defined in process.c, beside the rest of the global state. */
 CpuFeatures cpu_features(void);
 
 CpuFeatures cpu_detect(void); /* asks the processor and the operating system */
-/* What of `have` the list allows. A list is words with commas between: baseline (nothing), sse4, sha, avx2, avx512, vnni,
- * sha2, dotprod; avx2 includes sse4, BMI2, FMA and F16C, avx512 includes avx2 and the four parts F, BW, DQ and VL, vnni
- * includes avx512, sha includes sse4. A word that it doesn't know allows nothing. NULL or "" allows all. */
+/* What of `have` the list allows. A list is words with commas between: baseline (nothing), sse4, sha, avx2,
+ * avx512, vnni, sha2, dotprod; avx2 includes sse4, BMI2, FMA and F16C, avx512 includes avx2 and the four
+ * parts F, BW, DQ and VL, vnni includes avx512, sha includes sse4. A word that it doesn't know allows
+ * nothing. NULL or "" allows all. */
 CpuFeatures cpu_limit(CpuFeatures have, const char *list);
 
 #endif

@@ -110,6 +110,9 @@ const char *input_path(const Input *in) {
 const char *input_name(const Input *in) {
     return in->name;
 }
+int input_fd(const Input *in) {
+    return in->fd;
+}
 
 static int read_failed(const Input *in, uint64_t offset, int sys, Error *err) {
     int code =
@@ -150,6 +153,11 @@ int input_read(const Input *in, uint64_t offset, void *buffer, size_t length, Er
     return 0;
 }
 
+void input_prefetch(const Input *in, uint64_t offset, uint64_t length) {
+    if (in->fd >= 0 && offset < in->size)
+        posix_fadvise(in->fd, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
+}
+
 int input_map(Input *in, const uint8_t **out, Error *err) {
     *out = NULL;
     if (!in->bytes) {
@@ -170,6 +178,14 @@ int input_map(Input *in, const uint8_t **out, Error *err) {
     }
     *out = in->bytes;
     return 0;
+}
+
+void input_identity(const Input *in, Buffer *out) {
+    buffer_u64(out, (uint64_t)in->seen.st_dev);
+    buffer_u64(out, (uint64_t)in->seen.st_ino);
+    buffer_u64(out, in->size);
+    buffer_u64(out, (uint64_t)in->seen.st_mtim.tv_sec);
+    buffer_u64(out, (uint64_t)in->seen.st_mtim.tv_nsec);
 }
 
 int input_unchanged(const Input *in, Error *err) {

@@ -170,8 +170,7 @@ static int open_partial(Output *o, bool shared, uint64_t *size, Error *err) {
     do {
         o->fd = openat(o->directory, o->temporary, flags, 0666);
     } while (o->fd < 0 && errno == EINTR);
-    if (o->fd < 0 || fstat(o->fd, &s) != 0)
-        return error_sys(err, ERR_IO, errno, "cannot open %s for %s", o->temporary, o->path);
+    if (o->fd < 0 || fstat(o->fd, &s) != 0) return error_sys(err, ERR_IO, errno, "cannot create %s", o->path);
     if (!S_ISREG(s.st_mode) || s.st_uid != geteuid() || s.st_nlink != 1)
         return error_set(err, ERR_IO,
                          "%s stands where the unfinished %s would be, and is not ours: remove it",
@@ -264,6 +263,10 @@ int output_write(Output *o, uint64_t offset, const void *bytes, size_t length, E
         length -= (size_t)n;
     }
     return 0;
+}
+
+void output_start(const Output *o, uint64_t offset, uint64_t length) {
+    sync_file_range(o->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
 }
 
 int output_fd(const Output *o) {

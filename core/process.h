@@ -1,13 +1,15 @@
-/* process.h -- the program's only global state: signal flags (and, with the fast kernels, the table of CPU features). */
+/* process.h -- the program's only global state: signal flags (and, with the fast kernels, the table of CPU
+ * features). */
 #ifndef RECAST_CORE_PROCESS_H
 #define RECAST_CORE_PROCESS_H
 
 #include <stdbool.h>
 
-/* Catches SIGINT and SIGTERM (a second one ends the program at once); ignores SIGPIPE and SIGXFSZ, so that they arrive as
- * EPIPE and EFBIG. Called once by cli/. */
+/* Catches SIGINT and SIGTERM (a second one ends the program at once); notes SIGUSR1; ignores SIGPIPE and
+ * SIGXFSZ, so that they arrive as EPIPE and EFBIG. Called once by cli/. */
 void process_catch_signals(void);
 bool process_interrupted(void); /* has one arrived? */
+bool process_asked(void);       /* has SIGUSR1 arrived since the last call? */
 int process_signal(void);       /* which; 0 if none */
 
 #endif

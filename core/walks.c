@@ -1,9 +1,11 @@
-/* walks.c -- see walks.h. One lock guards all bookkeeping; it is held for a few hundred nanoseconds a piece. */
+/* walks.c -- see walks.h. One lock guards all bookkeeping; it is held for a few hundred nanoseconds a piece.
+ */
 #include "core/walks.h"
 
 #include "core/threads.h"
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     LARGEST_TEAM = 256,
@@ -33,6 +35,10 @@ typedef struct Team {
     size_t first_open; /* walks before it are all handed out */
     uint64_t done, total;
     bool stop;
+    size_t taking;  /* pieces being taken now */
+    bool holding;   /* a checkpoint is due: no further piece is taken before it */
+    double next;    /* checkpoint, seconds */
+    uint64_t noted; /* `done` at the last one */
     size_t failed_walk;
     uint64_t failed_at;
     int code;
@@ -93,11 +99,15 @@ static Walk *walk_to_fill(const Team *t) {
     return best;
 }
 
+/* Has its next piece come, and does nobody take it? */
+static bool is_ready(const Walk *w) {
+    return !w->taking && w->oldest && w->oldest->filled;
+}
+
 static Walk *walk_to_take(const Team *t) {
-    for (size_t i = 0; i < t->n_walks; i++) {
-        Walk *w = &t->walks[i];
-        if (!w->taking && w->oldest && w->oldest->filled) return w;
-    }
+    if (t->holding) return NULL;
+    for (size_t i = 0; i < t->n_walks; i++)
+        if (is_ready(&t->walks[i])) return &t->walks[i];
     return NULL;
 }
 
@@ -137,22 +147,53 @@ static int finish(Walk *w, Error *err) {
     return w->kind->finish ? w->kind->finish(w, err) : 0;
 }
 
-static void take(Team *t, Walk *w) {
-    Held *h = w->oldest;
-    Error error = {0};
+/* Another walk of the kind that is ready, so that one thread takes the pieces of both at once. */
+static Walk *partner_of(const Team *t, const Walk *w) {
+    for (const Walk *p = w + 1; w->kind->take2 && p < t->walks + t->n_walks; p++)
+        if (p->kind == w->kind && is_ready(p)) return &t->walks[p - t->walks];
+    return NULL;
+}
+
+static void begin_take(Team *t, Walk *w) {
     w->taking = true;
-    pthread_mutex_unlock(&t->lock);
-    int code = w->kind->take(w, &h->piece, h->bytes, &error);
-    if (!code) {
-        w->position += h->piece.length;
-        if (w->position == w->length) code = finish(w, &error);
-    }
-    pthread_mutex_lock(&t->lock);
+    t->taking++;
+}
+
+/* Without the lock: what is left of taking a piece. */
+static int taken(Walk *w, int code, Error *err) {
+    if (code) return code;
+    w->position += w->oldest->piece.length;
+    return w->position == w->length ? finish(w, err) : 0;
+}
+
+static void end_take(Team *t, Walk *w, int code, Error *error) {
+    Held *h = w->oldest;
     w->taking = false;
+    t->taking--;
     w->oldest = h->next;
     if (!w->oldest) w->newest = NULL;
-    pass(t, w, &h->piece, code, &error);
+    pass(t, w, &h->piece, code, error);
     release(t, h);
+}
+
+static void take(Team *t, Walk *w) {
+    Walk *other = partner_of(t, w);
+    Held *h = w->oldest, *o = other ? other->oldest : NULL;
+    Error error = {0}, other_error = {0};
+    int code, other_code = 0;
+    begin_take(t, w);
+    if (other) begin_take(t, other);
+    pthread_mutex_unlock(&t->lock);
+    if (other) {
+        w->kind->take2(w, &h->piece, h->bytes, other, &o->piece, o->bytes);
+        code = taken(w, 0, &error);
+        other_code = taken(other, 0, &other_error);
+    } else {
+        code = taken(w, w->kind->take(w, &h->piece, h->bytes, &error), &error);
+    }
+    pthread_mutex_lock(&t->lock);
+    end_take(t, w, code, &error);
+    if (other) end_take(t, other, other_code, &other_error);
 }
 
 /* For walks whose pieces may come in any order. */
@@ -202,6 +243,29 @@ static void fill(Team *t, Walk *w) {
         pthread_cond_broadcast(&t->moved);
 }
 
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* True if this thread made the checkpoint. The lock is kept: others would only fill buffers meanwhile, and
+ * those are few. */
+static bool checkpoint(Team *t) {
+    const WalkOptions *o = &t->options;
+    if (!o->checkpoint || (!t->holding && (t->done == t->noted || now() < t->next))) return false;
+    t->holding = true;
+    if (t->taking) return false;
+    Error error = {0};
+    int code = o->checkpoint(o->checkpoint_context, &error);
+    if (code) fail(t, 0, 0, code, &error);
+    t->next = now() + o->checkpoint_seconds;
+    t->noted = t->done;
+    t->holding = false;
+    pthread_cond_broadcast(&t->moved);
+    return true;
+}
+
 static int work(void *context, size_t index, unsigned thread, Error *err) {
     Team *t = context;
     (void)index;
@@ -209,6 +273,7 @@ static int work(void *context, size_t index, unsigned thread, Error *err) {
     (void)err;
     pthread_mutex_lock(&t->lock);
     while (!t->stop && t->done < t->total) {
+        if (checkpoint(t)) continue;
         Walk *w = walk_to_take(t);
         if (w) {
             take(t, w);
@@ -301,6 +366,7 @@ int walks_run(Walk *walks, size_t n, WalkOptions options, Error *err) {
         t.total += walks[i].length;
         if (walks[i].group >= t.n_groups) t.n_groups = walks[i].group + 1;
     }
+    t.next = now() + options.checkpoint_seconds;
     int code = make_buffers(&t, err);
     if (!code) code = start(&t, err);
     unsigned threads = team_size(options.threads);

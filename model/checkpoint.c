@@ -111,6 +111,11 @@ static const char *architecture_of(const cJSON *config) {
 static int read_config(Builder *b) {
     Input *in;
     char *text;
+    if (!exists(b, config_name) && exists(b, "manifest.json"))
+        return error_set(
+            b->err, ERR_FORMAT,
+            "%s is a package, not a model: name one of the models in it (recast inspect %s lists them)",
+            b->dir, b->dir);
     if (!exists(b, config_name))
         return error_set(b->err, ERR_IO,
                          "%s/%s is missing: a Hugging Face checkpoint directory holds it beside the weights",

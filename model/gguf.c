@@ -1,372 +1,196 @@
-/* gguf.c -- reads a GGUF file's header into a model: keys, tensor table, where the data lies. Data is not
- * touched.
+/* gguf.c -- GGUF files become a model: one file, or all shards of a split one joined.
  *
- * The checks are those of llama.cpp's reader (ggml/src/gguf.cpp), so that what is opened here opens there,
- * and a few more: data must lie inside the file, and a header of more than 1 GiB is refused, which bounds the
- * memory that a hostile file can ask for. */
+ * A split model is its first shard's keys and all shards' tensors. The others are found beside the first by
+ * name, and whatever does not fit (a shard of another model, an older one, one too few) is refused: a model
+ * put together wrongly would run, and talk nonsense. */
 #include "model/gguf.h"
 
 #include "model/family.h"
-#include <stdio.h>
+#include "model/gguf_header.h"
+#include "model/gguf_split.h"
 #include <string.h>
 
-enum {
-    WINDOW_BYTES = 1 << 18,
-    MAX_NAME = 63,      /* bytes of a tensor name: ggml's GGML_MAX_NAME less the NUL */
-    MIN_KV_BYTES = 14,  /* key length, one byte of key, type, one byte of value */
-    MIN_INFO_BYTES = 24 /* name length, n_dims, type, offset */
-};
-static const uint64_t MAX_STRING = 1u << 30, MAX_ARRAY = 1u << 30, MAX_HEADER = 1u << 30;
-
-typedef struct Reader {
-    Input *in;
+typedef struct Opening {
+    Model *model;
+    Input **inputs; /* one a shard */
+    size_t n_inputs;
+    GgufHeader *headers;
+    uint64_t limit; /* bytes left for headers */
     Arena *arena;
-    const char *path;
-    uint64_t at, size; /* bytes from the start of the file */
-    uint8_t *window;   /* window_length bytes of the file from window_at on */
-    uint64_t window_at;
-    size_t window_length;
-    Error *err;
-} Reader;
+    const Allocator *allocator;
+} Opening;
 
-/* ---- bytes ---- */
+/* ---- what a shard says of itself ---- */
 
-static int take(Reader *r, void *out, uint64_t n, const char *what) {
-    if (n > r->size - r->at)
-        return error_at(r->err, ERR_FORMAT, r->at,
-                        "%s: the file ends within %s: %llu bytes are needed, %llu are left; it may be "
-                        "truncated",
-                        r->path, what, (unsigned long long)n, (unsigned long long)(r->size - r->at));
-    if (n > MAX_HEADER || r->at > MAX_HEADER - n)
-        return error_at(r->err, ERR_LIMIT, r->at, "%s: the header goes beyond 1 GiB at %s", r->path, what);
-    if (n > WINDOW_BYTES) {
-        TRY(input_read(r->in, r->at, out, (size_t)n, r->err));
-    } else {
-        if (r->at < r->window_at || r->at + n > r->window_at + r->window_length) {
-            uint64_t left = r->size - r->at;
-            r->window_at = r->at;
-            r->window_length = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
-            TRY(input_read(r->in, r->window_at, r->window, r->window_length, r->err));
+typedef struct SplitKeys {
+    uint32_t number, count; /* number from 0 on */
+    uint64_t n_tensors;     /* of all shards */
+} SplitKeys;
+
+static int take_key(uint64_t *out, const Metadata *m, const char *key, GgufType type, const char *path,
+                    Error *err) {
+    const GgufValue *v = metadata_get(m, key);
+    if (!v)
+        return error_set(err, ERR_FORMAT, "%s: %s is missing, though split.count says that it is a shard",
+                         path, key);
+    if (v->type != type)
+        return error_set(err, ERR_FORMAT, "%s: %s has type %s; llama.cpp reads it as %s only", path, key,
+                         gguf_type_name(v->type), gguf_type_name(type));
+    if (type == GGUF_I32 && v->i < 0)
+        return error_set(err, ERR_FORMAT, "%s: %s is negative (%lld)", path, key, (long long)v->i);
+    *out = type == GGUF_I32 ? (uint64_t)v->i : v->u;
+    return 0;
+}
+
+static int take_split_keys(SplitKeys *out, const Metadata *m, const char *path, Error *err) {
+    uint64_t number, count;
+    TRY(take_key(&count, m, "split.count", GGUF_U16, path, err));
+    TRY(take_key(&number, m, "split.no", GGUF_U16, path, err));
+    TRY(take_key(&out->n_tensors, m, "split.tensors.count", GGUF_I32, path, err));
+    out->number = (uint32_t)number;
+    out->count = (uint32_t)count;
+    return 0;
+}
+
+/* ---- the shards ---- */
+
+static int check_name(const char *path, const SplitKeys *keys, Error *err) {
+    uint32_t number, count;
+    if (gguf_is_shard_path(path, &number, &count) && number == keys->number + 1 && count == keys->count)
+        return 0;
+    return error_set(err, ERR_FORMAT,
+                     "%s: its keys say shard %u of %u, so its name must end in -%05u-of-%05u.gguf; give the "
+                     "shards their names back",
+                     path, keys->number + 1, keys->count, keys->number + 1, keys->count);
+}
+
+static int check_first(Opening *o, const SplitKeys *keys, Error *err) {
+    const char *path = input_path(o->inputs[0]);
+    if (keys->number >= keys->count)
+        return error_set(err, ERR_FORMAT, "%s: split.no is %u, but split.count is %u", path, keys->number,
+                         keys->count);
+    TRY(check_name(path, keys, err));
+    if (keys->number == 0) return 0;
+    char *first = gguf_shard_path(o->arena, path, 0, keys->count);
+    if (!first) return error_memory(err, "a path");
+    return error_set(err, ERR_UNSUPPORTED, "%s is shard %u of %u of a model: name the first one, %s", path,
+                     keys->number + 1, keys->count, first);
+}
+
+static int check_shard(const Metadata *m, const char *path, const SplitKeys *first, size_t index,
+                       Error *err) {
+    SplitKeys keys;
+    TRY(take_split_keys(&keys, m, path, err));
+    if (keys.number != index)
+        return error_set(err, ERR_FORMAT,
+                         "%s: split.no is %u, expected %zu: it is another shard under this name", path,
+                         keys.number, index);
+    if (keys.count != first->count)
+        return error_set(err, ERR_FORMAT,
+                         "%s: split.count is %u, but shard 1 says %u: it is of another model", path,
+                         keys.count, first->count);
+    if (keys.n_tensors != first->n_tensors)
+        return error_set(err, ERR_FORMAT,
+                         "%s: split.tensors.count is %llu, but shard 1 says %llu: it is of another model",
+                         path, (unsigned long long)keys.n_tensors, (unsigned long long)first->n_tensors);
+    for (size_t i = 0; i < metadata_slots(m); i++)
+        if (!gguf_is_split_key(metadata_slot(m, i)))
+            return error_set(
+                err, ERR_FORMAT,
+                "%s: it has the key %.64s, which llama.cpp would ignore: only shard 1 holds keys", path,
+                metadata_slot(m, i)->key.data);
+    return 0;
+}
+
+static int open_shard(Opening *o, const SplitKeys *first, size_t index, Error *err) {
+    const char *path = gguf_shard_path(o->arena, input_path(o->inputs[0]), index, first->count);
+    if (!path) return error_memory(err, "a path");
+    TRY(input_open(&o->inputs[index], path, o->allocator, err));
+    o->n_inputs++;
+    TRY(gguf_header_read(&o->headers[index], o->inputs[index], &o->limit, o->arena, o->allocator, err));
+    return check_shard(o->headers[index].metadata, path, first, index, err);
+}
+
+static int open_shards(Opening *o, const SplitKeys *first, Error *err) {
+    Input *input = o->inputs[0];
+    GgufHeader header = o->headers[0];
+    TRY(check_first(o, first, err));
+    o->inputs = arena_alloc(o->arena, first->count, sizeof *o->inputs);
+    o->headers = arena_alloc(o->arena, first->count, sizeof *o->headers);
+    if (!o->inputs || !o->headers) {
+        o->n_inputs = 0;
+        return error_memory(err, "the shards of a model");
+    }
+    o->inputs[0] = input;
+    o->headers[0] = header;
+    for (size_t i = 1; i < first->count; i++) {
+        int code = open_shard(o, first, i, err);
+        if (code) return error_wrap(err, code, "shard %zu of %u", i + 1, first->count);
+    }
+    return 0;
+}
+
+/* ---- joining ---- */
+
+static int add_tensors(Model *m, Table *names, const Opening *o, size_t shard, size_t begin, Error *err) {
+    const GgufHeader *h = &o->headers[shard];
+    for (size_t i = 0; i < h->n_tensors; i++) {
+        const char *name = h->tensors[i].name;
+        int code = table_put(names, name, strlen(name), begin + i);
+        if (code == -1) {
+            const char *other = input_path(model_find(m, name)->extents[0].file);
+            return error_set(err, ERR_FORMAT, "%s: tensor %s is in %s already", input_path(o->inputs[shard]),
+                             name, other);
         }
-        if (n) memcpy(out, r->window + (r->at - r->window_at), (size_t)n);
-    }
-    r->at += n;
-    return 0;
-}
-
-static int take_u32(Reader *r, uint32_t *out, const char *what) {
-    uint8_t b[4];
-    TRY(take(r, b, sizeof b, what));
-    *out = load_u32(b);
-    return 0;
-}
-
-static int take_u64(Reader *r, uint64_t *out, const char *what) {
-    uint8_t b[8];
-    TRY(take(r, b, sizeof b, what));
-    *out = load_u64(b);
-    return 0;
-}
-
-static int take_string(Reader *r, GgufString *out, const char *what) {
-    uint64_t start = r->at, length;
-    TRY(take_u64(r, &length, what));
-    if (length > MAX_STRING)
-        return error_at(r->err, ERR_FORMAT, start,
-                        "%s: the length of %s is %llu, above the format's limit of 1 GiB", r->path, what,
-                        (unsigned long long)length);
-    if (length > r->size - r->at)
-        return error_at(r->err, ERR_FORMAT, start,
-                        "%s: the length of %s is %llu, but only %llu bytes are left", r->path, what,
-                        (unsigned long long)length, (unsigned long long)(r->size - r->at));
-    char *bytes = arena_alloc(r->arena, (size_t)length + 1, 1);
-    if (!bytes) return error_memory(r->err, what);
-    TRY(take(r, bytes, length, what));
-    *out = (GgufString){bytes, length};
-    return 0;
-}
-
-/* ---- key-values ---- */
-
-static int take_strings(Reader *r, GgufArray *a, const char *what) {
-    /* The count is a claim until that many strings have been read: memory follows the bytes, not the claim.
-     */
-    uint64_t capacity = a->count < 65536 ? a->count : 65536;
-    GgufString *strings = arena_alloc(r->arena, (size_t)capacity, sizeof *strings);
-    if (!strings) return error_memory(r->err, what);
-    for (uint64_t i = 0; i < a->count; i++) {
-        if (i == capacity) {
-            capacity = capacity * 2 < a->count ? capacity * 2 : a->count;
-            GgufString *more = arena_alloc(r->arena, (size_t)capacity, sizeof *more);
-            if (!more) return error_memory(r->err, what);
-            memcpy(more, strings, (size_t)i * sizeof *more);
-            strings = more;
-        }
-        TRY(take_string(r, &strings[i], what));
-    }
-    a->strings = strings;
-    return 0;
-}
-
-static int take_array(Reader *r, GgufArray *a, const char *what) {
-    uint64_t start = r->at;
-    uint32_t type;
-    TRY(take_u32(r, &type, what));
-    if (type == GGUF_ARRAY)
-        return error_at(r->err, ERR_FORMAT, start,
-                        "%s: %s is an array of arrays, which llama.cpp does not read", r->path, what);
-    if (type >= GGUF_N_TYPES)
-        return error_at(r->err, ERR_FORMAT, start, "%s: %s has elements of type %u; types are 0 to 12",
-                        r->path, what, type);
-    *a = (GgufArray){.type = (GgufType)type};
-    TRY(take_u64(r, &a->count, what));
-    uint64_t each = type == GGUF_STRING ? 8 : gguf_type_bytes(a->type);
-    if (a->count > MAX_ARRAY)
-        return error_at(r->err, ERR_FORMAT, start + 4,
-                        "%s: %s has %llu elements, above the format's limit of 2^30", r->path, what,
-                        (unsigned long long)a->count);
-    if (a->count * each > r->size - r->at)
-        return error_at(r->err, ERR_FORMAT, start + 4,
-                        "%s: %s has %llu elements, more than the %llu bytes left can hold", r->path, what,
-                        (unsigned long long)a->count, (unsigned long long)(r->size - r->at));
-    if (type == GGUF_STRING) return take_strings(r, a, what);
-    if (a->count * each > MAX_HEADER)
-        return error_at(r->err, ERR_LIMIT, start, "%s: the header goes beyond 1 GiB at %s", r->path, what);
-    void *raw = arena_alloc(r->arena, (size_t)a->count, each);
-    if (!raw) return error_memory(r->err, what);
-    a->raw = raw;
-    return take(r, raw, a->count * each, what);
-}
-
-static int take_scalar(Reader *r, GgufValue *v, const char *what) {
-    uint8_t b[8] = {0};
-    uint32_t bytes = gguf_type_bytes(v->type);
-    TRY(take(r, b, bytes, what));
-    uint64_t u = load_u64(b);
-    switch (v->type) {
-    case GGUF_I8: v->i = (int8_t)u; break;
-    case GGUF_I16: v->i = (int16_t)u; break;
-    case GGUF_I32: v->i = (int32_t)u; break;
-    case GGUF_I64: v->i = (int64_t)u; break;
-    case GGUF_F32: memcpy(&v->f32, b, 4); break;
-    case GGUF_F64: memcpy(&v->f64, b, 8); break;
-    case GGUF_BOOL: v->u = u != 0; break; /* any other byte than 0 is true, as in llama.cpp */
-    default: v->u = u; break;
+        if (code) return error_memory(err, "the tensor table");
     }
     return 0;
 }
 
-static int take_kv(Reader *r, Metadata *m, uint64_t index) {
-    char what[128];
-    uint64_t start = r->at;
-    GgufKv kv = {0};
-    snprintf(what, sizeof what, "key %llu", (unsigned long long)index);
-    TRY(take_string(r, &kv.key, what));
-    if (kv.key.length == 0) return error_at(r->err, ERR_FORMAT, start, "%s: %s is empty", r->path, what);
-    snprintf(what, sizeof what, "the value of %.64s", kv.key.data);
-    uint64_t type_at = r->at;
-    uint32_t type;
-    TRY(take_u32(r, &type, what));
-    if (type >= GGUF_N_TYPES)
-        return error_at(r->err, ERR_FORMAT, type_at, "%s: %s has type %u; types are 0 to 12", r->path, what,
-                        type);
-    kv.value.type = (GgufType)type;
-    if (type == GGUF_STRING)
-        TRY(take_string(r, &kv.value.string, what));
-    else if (type == GGUF_ARRAY)
-        TRY(take_array(r, &kv.value.array, what));
-    else
-        TRY(take_scalar(r, &kv.value, what));
-    int code = metadata_add(m, &kv, r->err);
-    return code == ERR_FORMAT
-               ? error_at(r->err, code, start, "%s: the key %.64s is there twice", r->path, kv.key.data)
-               : code;
-}
-
-/* ---- the tensor table ---- */
-
-typedef struct TensorList {
-    Tensor *items;
-    size_t count, capacity;
+static int join_tensors(Opening *o, const SplitKeys *keys, Error *err) {
+    Model *m = o->model;
+    size_t total = 0, at = 0;
     Table *names;
-} TensorList;
-
-static int take_shape(Reader *r, Tensor *t) {
-    uint64_t at = r->at;
-    TRY(take_u32(r, &t->n_dims, "a tensor's number of dimensions"));
-    if (t->n_dims > TENSOR_MAX_DIMS)
-        return error_at(r->err, ERR_FORMAT, at, "%s: tensor %s has %u dimensions; at most 4 are allowed",
-                        r->path, t->name, t->n_dims);
-    uint64_t elements = 1, rows = 1;
-    for (uint32_t i = 0; i < TENSOR_MAX_DIMS; i++) {
-        t->dims[i] = 1;
-        at = r->at;
-        if (i < t->n_dims) TRY(take_u64(r, &t->dims[i], "a tensor's shape"));
-        if (t->dims[i] > INT64_MAX)
-            return error_at(r->err, ERR_FORMAT, at, "%s: tensor %s: dimension %u is negative (%lld)", r->path,
-                            t->name, i, (long long)t->dims[i]);
-        bool ok = u64_mul(&elements, elements, t->dims[i]) && elements <= INT64_MAX;
-        if (i && ok) ok = u64_mul(&rows, rows, t->dims[i]) && rows <= INT64_MAX;
-        if (!ok)
-            return error_at(r->err, ERR_FORMAT, at, "%s: tensor %s: the product of its dimensions overflows",
-                            r->path, t->name);
+    for (size_t i = 0; i < o->n_inputs; i++)
+        total += o->headers[i].n_tensors; /* each counted in bytes read */
+    if (total != keys->n_tensors)
+        return error_set(err, ERR_FORMAT,
+                         "%s: split.tensors.count is %llu, but the %u shards hold %zu tensors", m->path,
+                         (unsigned long long)keys->n_tensors, keys->count, total);
+    Tensor *tensors = arena_alloc(o->arena, total, sizeof *tensors);
+    if (!tensors) return error_memory(err, "the tensor table");
+    TRY(table_open(&names, o->arena, total, err));
+    m->tensors = tensors;
+    m->names = names;
+    m->n_tensors = total;
+    for (size_t i = 0; i < o->n_inputs; i++) {
+        const GgufHeader *h = &o->headers[i];
+        if (h->n_tensors) memcpy(tensors + at, h->tensors, h->n_tensors * sizeof *tensors);
+        TRY(add_tensors(m, names, o, i, at, err));
+        at += h->n_tensors;
     }
     return 0;
 }
 
-static int take_type(Reader *r, Tensor *t, uint64_t *bytes) {
-    uint64_t at = r->at;
-    uint32_t id;
-    TRY(take_u32(r, &id, "a tensor's type"));
-    const DTypeInfo *info = dtype_by_gguf_id(id);
-    if (!info)
-        return error_at(r->err, ERR_FORMAT, at,
-                        "%s: tensor %s has type %u, which GGUF does not have (any more)", r->path, t->name,
-                        id);
-    if (t->dims[0] % info->block)
-        return error_at(r->err, ERR_FORMAT, at,
-                        "%s: tensor %s: rows of %llu elements are no multiple of the %u in a block of %s",
-                        r->path, t->name, (unsigned long long)t->dims[0], info->block, info->name);
-    t->type = t->stored = info->type;
-    if (!dtype_bytes(info->type, tensor_elements(t), bytes))
-        return error_at(r->err, ERR_FORMAT, at, "%s: tensor %s: its size in bytes overflows", r->path,
-                        t->name);
+/* A whole file keeps its keys as they are (llama-gguf-split --merge leaves split.count = 0 behind). */
+static int join(Opening *o, Error *err) {
+    Model *m = o->model;
+    const GgufHeader *h = o->headers;
+    const GgufValue *count = metadata_get(h->metadata, "split.count");
+    SplitKeys keys;
+    m->metadata = h->metadata;
+    m->tensors = h->tensors;
+    m->n_tensors = h->n_tensors;
+    m->names = h->names;
+    if (!count || (count->type == GGUF_U16 && count->u == 0)) return 0;
+    TRY(take_split_keys(&keys, h->metadata, m->path, err));
+    if (keys.count > 1) TRY(open_shards(o, &keys, err));
+    TRY(join_tensors(o, &keys, err));
+    gguf_unset_split_keys(o->headers[0].metadata);
     return 0;
 }
 
-/* Where a tensor's data lies is known only when the whole table has been read; until then its extent holds
- * the offset in the data section. `next` is the one offset that the format allows. */
-static int take_tensor(Reader *r, TensorList *list, uint64_t alignment, uint64_t *next) {
-    Tensor *t = &list->items[list->count];
-    Extent *extent = arena_alloc(r->arena, 1, sizeof *extent);
-    if (!extent) return error_memory(r->err, "the tensor table");
-    GgufString name;
-    uint64_t start = r->at, bytes, offset, padded;
-    TRY(take_string(r, &name, "a tensor's name"));
-    if (name.length > MAX_NAME || memchr(name.data, 0, name.length))
-        return error_at(
-            r->err, ERR_FORMAT, start,
-            "%s: the name of tensor %zu has %llu bytes%s; llama.cpp reads at most 63, without NUL", r->path,
-            list->count, (unsigned long long)name.length, name.length > MAX_NAME ? "" : " and holds a NUL");
-    t->name = name.data;
-    int code = table_put(list->names, name.data, (size_t)name.length, list->count);
-    if (code == -1)
-        return error_at(r->err, ERR_FORMAT, start, "%s: tensor %s is there twice", r->path, t->name);
-    if (code) return error_memory(r->err, "the tensor table");
-    TRY(take_shape(r, t));
-    TRY(take_type(r, t, &bytes));
-    uint64_t at = r->at;
-    TRY(take_u64(r, &offset, "a tensor's offset"));
-    if (offset != *next)
-        return error_at(
-            r->err, ERR_FORMAT, at,
-            "%s: tensor %s: its data begins at %llu of the data section, expected %llu: tensors must "
-            "follow each other without holes or overlaps",
-            r->path, t->name, (unsigned long long)offset, (unsigned long long)*next);
-    if (!u64_align(&padded, bytes, alignment) || !u64_add(next, *next, padded))
-        return error_at(r->err, ERR_FORMAT, at, "%s: tensor %s: the sizes of the tensors overflow", r->path,
-                        t->name);
-    *extent = (Extent){r->in, offset, bytes};
-    t->extents = extent;
-    t->n_extents = bytes ? 1 : 0;
-    list->count++;
-    return 0;
-}
-
-static int take_tensors(Reader *r, TensorList *list, uint64_t n_tensors, uint64_t alignment) {
-    uint64_t next = 0;
-    TRY(table_open(&list->names, r->arena, n_tensors < 65536 ? (size_t)n_tensors : 65536, r->err));
-    for (uint64_t i = 0; i < n_tensors; i++) {
-        if (list->count == list->capacity) {
-            list->capacity = list->capacity ? list->capacity * 2 : 1024;
-            Tensor *more = arena_alloc(r->arena, list->capacity, sizeof *more);
-            if (!more) return error_memory(r->err, "the tensor table");
-            if (list->count) memcpy(more, list->items, list->count * sizeof *more);
-            list->items = more;
-        }
-        TRY(take_tensor(r, list, alignment, &next));
-    }
-    return 0;
-}
-
-/* Turns offsets in the data section into offsets in the file, and checks that the file holds the data. */
-static int place_data(Reader *r, TensorList *list, uint64_t alignment) {
-    uint64_t start;
-    if (!u64_align(&start, r->at, alignment))
-        return error_set(r->err, ERR_FORMAT, "%s: the header's size overflows", r->path);
-    if (list->count && start > r->size)
-        return error_at(
-            r->err, ERR_FORMAT, r->at,
-            "%s: tensor data should begin at byte %llu, the file ends at %llu; it may be truncated", r->path,
-            (unsigned long long)start, (unsigned long long)r->size);
-    for (size_t i = 0; i < list->count; i++) {
-        Extent *e = (Extent *)list->items[i].extents;
-        uint64_t end;
-        if (!u64_add(&e->offset, e->offset, start) || !u64_add(&end, e->offset, e->length) ||
-            (e->length && end > r->size))
-            return error_at(r->err, ERR_FORMAT, e->offset,
-                            "%s: the data of tensor %s (%llu bytes) goes beyond the end of the file at "
-                            "%llu; it may be truncated",
-                            r->path, list->items[i].name, (unsigned long long)e->length,
-                            (unsigned long long)r->size);
-    }
-    return 0;
-}
-
-/* ---- the file ---- */
-
-static int take_preamble(Reader *r, uint64_t *n_tensors, uint64_t *n_kv) {
-    char magic[4];
-    uint32_t version;
-    TRY(take(r, magic, sizeof magic, "the magic number"));
-    if (memcmp(magic, "GGUF", sizeof magic))
-        return error_at(r->err, ERR_FORMAT, 0, "%s is no GGUF file: it does not begin with GGUF", r->path);
-    TRY(take_u32(r, &version, "the version"));
-    if (version && (version & 0xFFFF) == 0)
-        return error_at(r->err, ERR_FORMAT, 4,
-                        "%s: version 0x%08X: a big-endian file; only little-endian GGUF is read", r->path,
-                        version);
-    if (version < 2 || version > 3)
-        return error_at(r->err, ERR_FORMAT, 4, "%s: GGUF version %u; versions 2 and 3 are read", r->path,
-                        version);
-    TRY(take_u64(r, n_tensors, "the number of tensors"));
-    TRY(take_u64(r, n_kv, "the number of keys"));
-    uint64_t left = r->size - r->at;
-    if (*n_tensors > left / MIN_INFO_BYTES)
-        return error_at(r->err, ERR_FORMAT, 8,
-                        "%s: %llu tensors are announced, more than a file of %llu bytes can describe",
-                        r->path, (unsigned long long)*n_tensors, (unsigned long long)r->size);
-    if (*n_kv > left / MIN_KV_BYTES)
-        return error_at(r->err, ERR_FORMAT, 16,
-                        "%s: %llu keys are announced, more than a file of %llu bytes can hold", r->path,
-                        (unsigned long long)*n_kv, (unsigned long long)r->size);
-    return 0;
-}
-
-static int find_alignment(Reader *r, const Metadata *m, uint64_t *alignment) {
-    const GgufValue *v = metadata_get(m, "general.alignment");
-    *alignment = GGUF_DEFAULT_ALIGNMENT;
-    if (!v) return 0;
-    if (v->type != GGUF_U32)
-        return error_set(r->err, ERR_FORMAT, "%s: general.alignment has type %s; it must be u32", r->path,
-                         gguf_type_name(v->type));
-    if (v->u == 0 || (v->u & (v->u - 1)))
-        return error_set(r->err, ERR_FORMAT, "%s: general.alignment is %llu; it must be a power of two",
-                         r->path, (unsigned long long)v->u);
-    *alignment = v->u;
-    return 0;
-}
-
-static int refuse_split(Reader *r, const Metadata *m) {
-    uint32_t count, number = 0;
-    if (!metadata_u32(m, "split.count", &count) || count <= 1) return 0;
-    if (!metadata_u32(m, "split.no", &number)) number = 0;
-    return error_set(
-        r->err, ERR_UNSUPPORTED,
-        "%s is part %u of a model split into %u files; join them first: llama-gguf-split --merge "
-        "FIRST_PART.gguf WHOLE.gguf",
-        r->path, number + 1, count);
-}
+/* ---- the model ---- */
 
 /* Parameters, as far as they can be told. Files that hold no model of their own (adapters, projectors,
  * importance matrices) have at most an architecture's name and not its keys: they stay without a family. */
@@ -377,27 +201,9 @@ static int read_params(Model *m, Error *err) {
     if (kind && strcmp(kind, "model")) return 0;
     m->family = family_by_gguf(m->params.architecture);
     if (!m->family) return 0;
-    m->params.tied_embeddings = !model_find(m, "output.weight"); /* llama.cpp's rule: there is no key for it */
+    m->params.tied_embeddings =
+        !model_find(m, "output.weight"); /* llama.cpp's rule: there is no key for it */
     return m->family->check_params(&m->params, err);
-}
-
-static int read_header(Model *m, Reader *r) {
-    Metadata *metadata;
-    TensorList list = {0};
-    uint64_t n_tensors = 0, n_kv = 0, alignment;
-    TRY(take_preamble(r, &n_tensors, &n_kv));
-    TRY(metadata_open(&metadata, r->arena, r->err));
-    for (uint64_t i = 0; i < n_kv; i++) TRY(take_kv(r, metadata, i));
-    TRY(find_alignment(r, metadata, &alignment));
-    TRY(refuse_split(r, metadata));
-    TRY(take_tensors(r, &list, n_tensors, alignment));
-    TRY(place_data(r, &list, alignment));
-    m->metadata = metadata;
-    m->n_tensors = list.count;
-    m->tensors = list.items;
-    m->names = list.names;
-    int code = read_params(m, r->err);
-    return code ? error_wrap(r->err, code, "%s", r->path) : 0;
 }
 
 static void close_gguf(Model *m) {
@@ -405,30 +211,65 @@ static void close_gguf(Model *m) {
     arena_close(m->arena);
 }
 
-static int build(Model **out, Arena *arena, Input *in, Reader *r, Error *err) {
-    Model *m = arena_alloc(arena, 1, sizeof *m);
-    SourceFile *file = arena_alloc(arena, 1, sizeof *file);
-    if (!m || !file) return error_memory(err, "a model");
-    *m = (Model){.form = FORM_GGUF, .arena = arena, .close = close_gguf, .n_files = 1, .files = file};
-    m->path = arena_string(arena, input_path(in));
-    const char *name = arena_string(arena, input_name(in));
-    if (!m->path || !name) return error_memory(err, "a model");
-    *file = (SourceFile){.name = name, .input = in, .role = SOURCE_WEIGHTS};
-    TRY(read_header(m, r));
-    *out = m;
+static int list_files(Opening *o, Error *err) {
+    Model *m = o->model;
+    SourceFile *files = arena_alloc(o->arena, o->n_inputs, sizeof *files);
+    if (!files) return error_memory(err, "a model");
+    for (size_t i = 0; i < o->n_inputs; i++) {
+        const char *name = arena_string(o->arena, input_name(o->inputs[i]));
+        if (!name) return error_memory(err, "a model");
+        files[i] = (SourceFile){.name = name, .input = o->inputs[i], .role = SOURCE_WEIGHTS};
+    }
+    m->files = files;
+    m->n_files = o->n_inputs;
+    return 0;
+}
+
+/* as_shard: the file by itself, its split keys like any others. */
+static int build(Opening *o, bool as_shard, Error *err) {
+    Model *m = arena_alloc(o->arena, 1, sizeof *m);
+    const char *path = arena_string(o->arena, input_path(o->inputs[0]));
+    if (!m || !path) return error_memory(err, "a model");
+    *m = (Model){.form = FORM_GGUF, .path = path, .arena = o->arena, .close = close_gguf};
+    o->model = m;
+    TRY(gguf_header_read(&o->headers[0], o->inputs[0], &o->limit, o->arena, o->allocator, err));
+    if (as_shard) {
+        const GgufHeader *h = o->headers;
+        m->metadata = h->metadata;
+        m->tensors = h->tensors;
+        m->n_tensors = h->n_tensors;
+        m->names = h->names;
+    } else {
+        TRY(join(o, err));
+        int code = read_params(m, err);
+        if (code) return error_wrap(err, code, "%s", path);
+    }
+    return list_files(o, err);
+}
+
+static int open_input(Model **out, Input *in, bool as_shard, const Allocator *allocator, Error *err) {
+    *out = NULL;
+    GgufHeader header;
+    Opening o = {
+        .inputs = &in, .n_inputs = 1, .headers = &header, .limit = GGUF_MAX_HEADER, .allocator = allocator};
+    TRY(arena_open(&o.arena, allocator, err));
+    int code = build(&o, as_shard, err);
+    if (code) {
+        for (size_t i = 1; i < o.n_inputs; i++)
+            input_close(o.inputs[i]); /* the first is the caller's still */
+        arena_close(o.arena);
+        return code;
+    }
+    *out = o.model;
     return 0;
 }
 
 int gguf_open_input(Model **out, Input *in, const Allocator *allocator, Error *err) {
-    *out = NULL;
-    Arena *arena;
-    TRY(arena_open(&arena, allocator, err));
-    Reader r = {.in = in, .arena = arena, .path = input_path(in), .size = input_size(in), .err = err};
-    r.window = mem_alloc(allocator, WINDOW_BYTES);
-    int code = r.window ? build(out, arena, in, &r, err) : error_memory(err, "the header of a GGUF file");
-    mem_free(allocator, r.window);
-    if (code) arena_close(arena);
-    return code;
+    return open_input(out, in, false, allocator, err);
+}
+
+int gguf_open_shard(Model **out, Input *in, const Allocator *allocator, Error *err) {
+    return open_input(out, in, true, allocator, err);
 }
 
 int gguf_open(Model **out, const char *path, const Allocator *allocator, Error *err) {

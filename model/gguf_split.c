@@ -52,6 +52,21 @@ int split_rule_parse(SplitRule *out, const char *text, Error *err) {
     return parse_limit(out, limit, text, err);
 }
 
+const char *split_rule_text(const SplitRule *rule, char out[SPLIT_RULE_TEXT]) {
+    static const char units[][2] = {"", "K", "M", "G"};
+    const char *first = rule->metadata_first ? "metadata-first" : "";
+    bool limited = rule->max_bytes || rule->max_tensors;
+    uint64_t n = rule->max_bytes ? rule->max_bytes : rule->max_tensors;
+    int unit = 0;
+    while (rule->max_bytes && unit < 3 && n % 1000 == 0) n /= 1000, unit++;
+    if (limited)
+        snprintf(out, SPLIT_RULE_TEXT, "%s%s%llu%s", first, *first ? "," : "", (unsigned long long)n,
+                 units[unit]);
+    else
+        snprintf(out, SPLIT_RULE_TEXT, "%s", first);
+    return out;
+}
+
 /* ---- names ---- */
 
 static bool take_number(const char *digits, uint32_t *out) {
@@ -71,14 +86,15 @@ bool gguf_is_shard_path(const char *path, uint32_t *number, uint32_t *count) {
            take_number(s + 1, number) && take_number(s + 10, count);
 }
 
-char *gguf_shard_path(Arena *arena, const char *path, size_t index, size_t count) {
-    uint32_t number, of;
+size_t gguf_stem_length(const char *path) {
+    uint32_t number, count;
     size_t length = strlen(path);
-    if (gguf_is_shard_path(path, &number, &of))
-        length -= SUFFIX_LENGTH;
-    else if (length > 5 && !strcmp(path + length - 5, ".gguf"))
-        length -= 5;
-    char *stem = arena_copy(arena, path, length);
+    if (gguf_is_shard_path(path, &number, &count)) return length - SUFFIX_LENGTH;
+    return length > 5 && !strcmp(path + length - 5, ".gguf") ? length - 5 : length;
+}
+
+char *gguf_shard_path(Arena *arena, const char *path, size_t index, size_t count) {
+    char *stem = arena_copy(arena, path, gguf_stem_length(path));
     return stem ? arena_printf(arena, "%s-%05zu-of-%05zu.gguf", stem, index + 1, count) : NULL;
 }
 

@@ -25,12 +25,18 @@ bool split_rule_is_none(const SplitRule *rule);
 /* "48G" (also K, M: powers of 1000), "128" (tensors), "metadata-first", "metadata-first,48G". ERR_USAGE says
  * what can be written. */
 int split_rule_parse(SplitRule *out, const char *text, Error *err) MUST_CHECK;
+/* The same rule always gives the same text ("48000M" comes out as "48G"); "" for none. */
+enum { SPLIT_RULE_TEXT = 64 };
+const char *split_rule_text(const SplitRule *rule, char out[SPLIT_RULE_TEXT]);
 
 /* "DIR/NAME.gguf" (or a shard's name already) becomes "DIR/NAME-00002-of-00003.gguf" for index 1 of 3. In the
  * arena; NULL: no memory. */
 char *gguf_shard_path(Arena *arena, const char *path, size_t index, size_t count);
 /* Is `path` named as a shard is? *number is from 1 on. */
 bool gguf_is_shard_path(const char *path, uint32_t *number, uint32_t *count);
+
+/* Bytes of `path` without a shard's suffix or ".gguf". */
+size_t gguf_stem_length(const char *path);
 
 bool gguf_is_split_key(const GgufKv *kv);
 void gguf_unset_split_keys(Metadata *m);

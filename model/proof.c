@@ -102,6 +102,21 @@ int weights_digest(char hex[SHA256_HEX], const Model *m, unsigned threads, const
 
 /* ---- a whole source ---- */
 
+int source_proof_open(SourceProof **out, size_t n_files, const Allocator *allocator, Error *err) {
+    Arena *arena;
+    TRY(arena_open(&arena, allocator, err));
+    SourceProof *proof = arena_alloc(arena, 1, sizeof *proof);
+    FileProof *files = arena_alloc(arena, n_files, sizeof *files);
+    if (!proof || !files) {
+        arena_close(arena);
+        return error_memory(err, "the hashes of the source");
+    }
+    memset(files, 0, n_files * sizeof *files);
+    *proof = (SourceProof){.n_files = n_files, .files = files, .arena = arena};
+    *out = proof;
+    return 0;
+}
+
 static int run_walks(ProofWalks *p, unsigned threads, const Progress *progress, const Allocator *allocator,
                      Error *err) {
     size_t n = proof_walks_count(p);
@@ -126,6 +141,43 @@ int source_prove(SourceProof **out, const Model *source, unsigned threads, const
     int code = run_walks(p, threads, progress, allocator, err);
     if (!code) code = proof_walks_finish(p, out, err);
     proof_walks_close(p);
+    return code;
+}
+
+static int fill_blank(SourceProof *p, const Model *m, bool has_digest, Error *err) {
+    static const char zeros[SHA256_HEX] = "0000000000000000000000000000000000000000000000000000000000000000";
+    for (size_t i = 0; i < m->n_files; i++) {
+        FileProof *f = &p->files[i];
+        f->name = arena_string(p->arena, m->files[i].name);
+        f->size = input_size(m->files[i].input);
+        memcpy(f->sha256, zeros, SHA256_HEX);
+        if (!f->name) return error_memory(err, "the hashes of the source");
+    }
+    memcpy(p->weights_sha256, has_digest ? zeros : "", has_digest ? SHA256_HEX : 1);
+    return 0;
+}
+
+int source_proof_blank(SourceProof **out, const Model *source, bool *has_digest, const Allocator *allocator,
+                       Error *err) {
+    Arena *scratch;
+    SourceProof *p = NULL;
+    DigestList list;
+    Error why = {0};
+    *out = NULL;
+    TRY(arena_open(&scratch, allocator, err));
+    int code = digest_list(&list, source, scratch, &why);
+    arena_close(scratch);
+    *has_digest = !code;
+    if (code && code != ERR_UNSUPPORTED) {
+        if (err) *err = why;
+        return code;
+    }
+    TRY(source_proof_open(&p, source->n_files, allocator, err));
+    code = fill_blank(p, source, *has_digest, err);
+    if (code)
+        source_proof_close(p);
+    else
+        *out = p;
     return code;
 }
 

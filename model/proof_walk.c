@@ -11,7 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NARROW_BYTES = 32 << 10 }; /* a step of narrowing: fits the first-level cache with its result */
+enum {
+    NARROW_BYTES = 32 << 10, /* a step of narrowing: fits the first-level cache with its result */
+    AHEAD = 8 << 20, /* bytes asked for ahead: two walks that share a descriptor hide from the kernel that
+                        each of them is sequential (cold: 3.4 s without, 2.8 s with it) */
+};
 
 /* A tensor's bytes in its file. */
 typedef struct Span {
@@ -28,8 +32,8 @@ typedef struct FileWalk {
     Span *spans; /* by offset */
     size_t n_spans;
 
-    size_t span;            /* the tensor at hand, or the next */
-    DType as;               /* what it is hashed as; DT_NONE before its first byte */
+    size_t span; /* the tensor at hand, or the next */
+    DType as;    /* what it is hashed as; DT_NONE before its first byte */
     Sha256 *file_hash, *tensor_hash;
     uint8_t *wide, *narrow; /* scratch of NARROW_BYTES each, once needed */
 } FileWalk;
@@ -53,11 +57,6 @@ static size_t width_of(DType type) {
 
 static DType next_type(DType stored, DType as) {
     return as == DT_BF16 && stored != DT_BF16 ? DT_F16 : stored;
-}
-
-static int hash_finish(Sha256 *sha, char hex[SHA256_HEX], Error *err) {
-    sha256_finish(sha, hex);
-    return hex[0] ? 0 : error_set(err, ERR_MEMORY, "OpenSSL failed to compute a SHA-256");
 }
 
 static int need_scratch(FileWalk *f, Error *err) {
@@ -106,12 +105,12 @@ static int add_narrowed(FileWalk *f, const Span *s, uint64_t at, const uint8_t *
     return 0;
 }
 
-static int end_span(FileWalk *f, Error *err) {
+static void end_span(FileWalk *f) {
     DigestEntry *e = f->spans[f->span].entry;
     e->as = f->as == DT_NONE ? DT_BF16 : f->as;
     f->as = DT_NONE;
     f->span++;
-    return hash_finish(f->tensor_hash, e->sha256, err);
+    sha256_finish(f->tensor_hash, e->sha256);
 }
 
 /* ---- one file ---- */
@@ -134,13 +133,14 @@ static void cut_file(const Walk *w, Piece *p) {
     const FileWalk *f = w->context;
     uint64_t end = w->length - p->begin <= WALK_PIECE ? w->length : p->begin + WALK_PIECE;
     const Span *s = span_before(f, end);
-    if (s && end < s->offset + s->length)
-        end -= (end - s->offset) % width_of(s->entry->tensor->stored);
+    if (s && end < s->offset + s->length) end -= (end - s->offset) % width_of(s->entry->tensor->stored);
     p->length = (size_t)(end - p->begin);
 }
 
 static int fill_file(const Walk *w, const Piece *p, uint8_t *buffer, Error *err) {
     const FileWalk *f = w->context;
+    if (p->begin / AHEAD != (p->begin + p->length) / AHEAD)
+        input_prefetch(f->file->input, (p->begin + p->length) / AHEAD * AHEAD + AHEAD, AHEAD);
     return input_read(f->file->input, p->begin, buffer, p->length, err);
 }
 
@@ -150,8 +150,7 @@ static int take_tensor(FileWalk *f, uint64_t at, const uint8_t *bytes, size_t le
     DType stored = s->entry->tensor->stored;
     if (f->as == DT_NONE) f->as = DT_BF16;
     if (f->as == stored) {
-        sha256_update(f->file_hash, bytes, length);
-        sha256_update(f->tensor_hash, bytes, length);
+        sha256_update2(f->file_hash, bytes, length, f->tensor_hash, bytes, length);
         return 0;
     }
     sha256_update(f->file_hash, bytes, length);
@@ -165,7 +164,7 @@ static int take_file(Walk *w, const Piece *p, const uint8_t *buffer, Error *err)
         const Span *s = f->span < f->n_spans ? &f->spans[f->span] : NULL;
         const uint8_t *bytes = buffer + (at - p->begin);
         if (s && s->offset + s->length <= at) {
-            TRY(end_span(f, err));
+            end_span(f);
             continue;
         }
         bool inside = s && s->offset <= at;
@@ -190,8 +189,9 @@ static int check_file(const FileWalk *f, Error *err) {
 
 static int finish_file(Walk *w, Error *err) {
     FileWalk *f = w->context;
-    while (f->span < f->n_spans) TRY(end_span(f, err));
-    TRY(hash_finish(f->file_hash, f->proof->sha256, err));
+    while (f->span < f->n_spans) end_span(f);
+    if (!f->proof->sha256[0])
+        sha256_finish(f->file_hash, f->proof->sha256); /* else it was taken up, ended already */
     TRY(input_unchanged(f->file->input, err));
     return check_file(f, err);
 }
@@ -202,7 +202,7 @@ static const char *name_file(const Walk *w, const Piece *p) {
     return s ? s->entry->hf_name : f->file->name;
 }
 
-static const WalkKind file_kind = {cut_file, fill_file, take_file, finish_file, name_file};
+static const WalkKind file_kind = {cut_file, fill_file, take_file, NULL, finish_file, name_file};
 
 /* ---- the source ---- */
 
@@ -284,6 +284,7 @@ static const FileProof *find_promise(const SourceProof *promised, const char *na
 static int open_file(ProofWalks *p, size_t i, Error *err) {
     FileWalk *f = &p->files[i];
     f->file = &p->source->files[i];
+    f->as = DT_NONE;
     f->proof = &p->proof->files[i];
     f->promised = find_promise(p->promised, f->file->name);
     f->proof->size = input_size(f->file->input);
@@ -291,20 +292,6 @@ static int open_file(ProofWalks *p, size_t i, Error *err) {
     if (!f->proof->name) return error_memory(err, "the hashes of the source");
     TRY(sha256_open(&f->file_hash, err));
     return sha256_open(&f->tensor_hash, err);
-}
-
-static int open_proof(SourceProof **out, size_t n_files, const Allocator *allocator, Error *err) {
-    Arena *arena;
-    TRY(arena_open(&arena, allocator, err));
-    SourceProof *proof = arena_alloc(arena, 1, sizeof *proof);
-    FileProof *files = arena_alloc(arena, n_files, sizeof *files);
-    if (!proof || !files) {
-        arena_close(arena);
-        return error_memory(err, "the hashes of the source");
-    }
-    *proof = (SourceProof){.n_files = n_files, .files = files, .arena = arena};
-    *out = proof;
-    return 0;
 }
 
 static int list_digest(ProofWalks *p, Error *err) {
@@ -321,7 +308,7 @@ static int list_digest(ProofWalks *p, Error *err) {
 
 static int open_all(ProofWalks *p, Error *err) {
     size_t n = p->source->n_files;
-    TRY(open_proof(&p->proof, n, p->allocator, err));
+    TRY(source_proof_open(&p->proof, n, p->allocator, err));
     p->files = arena_alloc(p->arena, n, sizeof *p->files);
     if (!p->files) return error_memory(err, "the hashes of the source");
     memset(p->files, 0, n * sizeof *p->files);
@@ -373,14 +360,45 @@ uint64_t proof_walks_bytes(const ProofWalks *p) {
 
 void proof_walks_put(ProofWalks *p, Walk *walks, unsigned group) {
     for (size_t i = 0; i < p->source->n_files; i++)
-        walks[i] = (Walk){.kind = &file_kind,
-                          .context = &p->files[i],
-                          .group = group,
-                          .length = p->proof->files[i].size};
+        walks[i] = (Walk){
+            .kind = &file_kind, .context = &p->files[i], .group = group, .length = p->proof->files[i].size};
+}
+
+/* Position, both hashes, and the tensors that are done. */
+void proof_walk_save(const Walk *w, Buffer *out) {
+    const FileWalk *f = w->context;
+    buffer_u64(out, w->position);
+    buffer_u64(out, f->span);
+    buffer_u32(out, (uint32_t)f->as);
+    buffer_append(out, f->proof->sha256, SHA256_HEX); /* empty before the end */
+    sha256_save(f->file_hash, out);
+    sha256_save(f->tensor_hash, out);
+    for (size_t i = 0; i < f->span; i++) {
+        buffer_u32(out, (uint32_t)f->spans[i].entry->as);
+        buffer_append(out, f->spans[i].entry->sha256, SHA256_HEX);
+    }
+}
+
+bool proof_walk_load(Walk *w, BufferReader *in) {
+    FileWalk *f = w->context;
+    uint64_t position = reader_u64(in), span = reader_u64(in);
+    f->as = (DType)reader_u32(in);
+    reader_bytes(in, f->proof->sha256, SHA256_HEX);
+    sha256_load(f->file_hash, in);
+    sha256_load(f->tensor_hash, in);
+    if (in->failed || position > w->length || span > f->n_spans) return false;
+    for (f->span = 0; f->span < span; f->span++) {
+        DigestEntry *e = f->spans[f->span].entry;
+        e->as = (DType)reader_u32(in);
+        reader_bytes(in, e->sha256, SHA256_HEX);
+    }
+    w->position = position;
+    return !in->failed;
 }
 
 static int check_weights(const ProofWalks *p, Error *err) {
-    const char *found = p->proof->weights_sha256, *promised = p->promised ? p->promised->weights_sha256 : found;
+    const char *found = p->proof->weights_sha256,
+               *promised = p->promised ? p->promised->weights_sha256 : found;
     if (strcmp(found, promised) == 0) return 0;
     return error_set(err, ERR_CHECK,
                      "%s: the weights digest is %s, but %s is pinned; these are other weights",

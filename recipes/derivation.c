@@ -21,14 +21,24 @@ static cJSON *base_tree(const Recipe *r, const SourceProof *proof, const char *c
     return NULL;
 }
 
-static cJSON *output_tree(OutputFormat format, const char *type_name, uint32_t bake) {
+/* A number of tensors alone is a number, as recipes spell it. */
+static bool add_split(cJSON *output, const SplitRule *rule) {
+    char text[SPLIT_RULE_TEXT];
+    if (split_rule_is_none(rule)) return true;
+    if (rule->max_tensors && !rule->metadata_first && !rule->max_bytes)
+        return cJSON_AddNumberToObject(output, "split", (double)rule->max_tensors) != NULL;
+    return cJSON_AddStringToObject(output, "split", split_rule_text(rule, text)) != NULL;
+}
+
+static cJSON *output_tree(const RecipeOutput *o) {
     cJSON *output = cJSON_CreateObject();
-    bool ok = output && cJSON_AddStringToObject(output, "format", format == OUTPUT_HF ? "hf" : "gguf");
-    if (ok && format == OUTPUT_GGUF) ok = cJSON_AddStringToObject(output, "type", type_name) != NULL;
-    if (ok && bake) {
+    bool ok = output && cJSON_AddStringToObject(output, "format", o->format == OUTPUT_HF ? "hf" : "gguf");
+    if (ok && o->format == OUTPUT_GGUF) ok = cJSON_AddStringToObject(output, "type", o->type_name) != NULL;
+    if (ok && o->bake_dynamic) {
         cJSON *dynamic = cJSON_AddObjectToObject(output, "gguf_dynamic");
-        ok = dynamic && cJSON_AddNumberToObject(dynamic, "bake", bake);
+        ok = dynamic && cJSON_AddNumberToObject(dynamic, "bake", o->bake_dynamic);
     }
+    ok = ok && add_split(output, &o->split);
     if (ok) return output;
     cJSON_Delete(output);
     return NULL;
@@ -50,17 +60,19 @@ static int finish(cJSON *root, bool ok, Buffer *json, Error *err) {
 
 int recipe_derivation(const Recipe *r, size_t output, const SourceProof *proof, const char *commit,
                       Buffer *json, Error *err) {
-    const RecipeOutput *o = &r->outputs[output];
     cJSON *root = cJSON_CreateObject();
     bool ok = attach(root, "base", base_tree(r, proof, commit));
     ok = ok && attach(root, "overrides", cJSON_Duplicate(r->overrides, true));
-    ok = ok && attach(root, "output", output_tree(o->format, o->type_name, o->bake_dynamic));
+    ok = ok && attach(root, "output", output_tree(&r->outputs[output]));
     return finish(root, ok, json, err);
 }
 
-int recipe_plain_derivation(const char *type_name, const SourceProof *proof, Buffer *json, Error *err) {
+int recipe_plain_derivation(const char *type_name, const SplitRule *split, const SourceProof *proof,
+                            Buffer *json, Error *err) {
+    RecipeOutput o = {.format = OUTPUT_GGUF, .type_name = type_name};
+    if (split) o.split = *split;
     cJSON *root = cJSON_CreateObject();
     bool ok = attach(root, "base", base_tree(NULL, proof, NULL));
-    ok = ok && attach(root, "output", output_tree(OUTPUT_GGUF, type_name, 0));
+    ok = ok && attach(root, "output", output_tree(&o));
     return finish(root, ok, json, err);
 }

@@ -8,6 +8,7 @@
 #define RECAST_RECIPES_RECIPE_H
 
 #include "core/dtype.h"
+#include "model/gguf_split.h"
 #include "model/model.h"
 #include "model/proof.h"
 
@@ -18,7 +19,9 @@ typedef struct RecipeOutput {
     DType type;            /* GGUF: DT_F32, DT_F16 or DT_BF16 */
     const char *type_name; /* as asked, lower case: "bf16"; "" for hf */
     uint32_t bake_dynamic; /* "gguf_dynamic": {"bake": L}; 0 if absent */
-    const char *file_name; /* in the package: "{name}-BF16.gguf"; for hf the directory "hf" */
+    SplitRule split;       /* "split": "48G", 128, "metadata-first"; all zero if absent */
+    const char *file_name; /* in the package: "{name}-BF16.gguf" (shards: {name}-BF16-00001-of-0000N.gguf);
+                              for hf the directory "hf" */
     const cJSON *json;     /* the output's own object */
 } RecipeOutput;
 
@@ -66,6 +69,13 @@ int recipe_locate(Recipe *r, const char *cache_root, const char **directory, con
  * digits). ERR_CHECK names file, expected and found. *pinned: how many files and digests a pin covered. */
 int recipe_check_pins(const Recipe *r, const Model *source, const SourceProof *proof, const char *commit,
                       size_t *pinned, Error *err) MUST_CHECK;
+/* What a proof will say if the source is as pins promise: weights from base.sha256 or the cache's blob names,
+ * the digest from base.weights_sha256; the small files are hashed. Whoever uses it must verify it
+ * (Conversion.promised). *out is NULL if a pin is missing. r NULL: no recipe. ERR_CHECK if pins or small
+ * files disagree. Caller closes. */
+int recipe_promised_proof(SourceProof **out, const Recipe *r, const Model *source, const char *commit,
+                          const Allocator *allocator, Error *err) MUST_CHECK;
+bool recipe_has_pins(const Recipe *r); /* of files or weights, in the recipe itself */
 /* The recipe's own text with the pins set (base.commit, base.sha256, base.weights_sha256), all else as it was
  * spelled; after --set, the edited tree is printed instead. */
 int recipe_pinned_text(const Recipe *r, const SourceProof *proof, const char *commit, Buffer *text,
@@ -75,9 +85,10 @@ int recipe_pinned_text(const Recipe *r, const SourceProof *proof, const char *co
  * (pinned or not) and source always give the same text. */
 int recipe_derivation(const Recipe *r, size_t output, const SourceProof *proof, const char *commit,
                       Buffer *json, Error *err) MUST_CHECK;
-/* The same for a plain conversion to `type_name` ("bf16") without a recipe: base (hashes) and output only. */
-int recipe_plain_derivation(const char *type_name, const SourceProof *proof, Buffer *json,
-                            Error *err) MUST_CHECK;
+/* The same for a plain conversion to `type_name` ("bf16") without a recipe: base (hashes) and output only.
+ * split: NULL or all zero for one file. */
+int recipe_plain_derivation(const char *type_name, const SplitRule *split, const SourceProof *proof,
+                            Buffer *json, Error *err) MUST_CHECK;
 
 /* The stack of views over an open source. Members that are not needed are NULL; `top` is what to read. The
  * source is borrowed. */

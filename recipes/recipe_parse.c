@@ -32,7 +32,7 @@ static const KeyRule gguf_keys[] = {{"format", NULL},
                                     {"output_type", ONE_TYPE},
                                     {"embedding_type", ONE_TYPE},
                                     {"imatrix", LATER("quantization is not offered")},
-                                    {"split", LATER("split GGUF files are not written")},
+                                    {"split", NULL},
                                     {NULL, NULL}};
 static const KeyRule hf_keys[] = {{"format", NULL}, {NULL, NULL}};
 static const KeyRule validate_keys[] = {{"prompts", NULL},
@@ -227,10 +227,29 @@ static int parse_type(RecipeOutput *o, const char *path, Error *err) {
     return field_unknown(ERR_RECIPE, where, o->type_name, "no known type", float_types, err);
 }
 
+static int parse_split(RecipeOutput *o, const char *path, Error *err) {
+    static const char what[] =
+        "a size (\"48G\"), a number of tensors (128), \"metadata-first\" or \"metadata-first,48G\"";
+    const cJSON *item = json_get(o->json, "split");
+    char where[FIELD_PATH_SIZE];
+    uint32_t tensors;
+    if (!item) return 0;
+    field_path(where, path, "split");
+    if (cJSON_IsNumber(item)) {
+        if (!json_u32(item, &tensors) || tensors == 0) return field_mismatch(item, where, what, err);
+        o->split.max_tensors = tensors;
+        return 0;
+    }
+    if (!cJSON_IsString(item) || split_rule_parse(&o->split, item->valuestring, NULL))
+        return field_mismatch(item, where, what, err);
+    return 0;
+}
+
 static int parse_gguf(RecipeOutput *o, const char *path, Error *err) {
     static const KeyRule bake_keys[] = {{"bake", NULL}, {NULL, NULL}};
     TRY(fields_check(o->json, path, gguf_keys, err));
     TRY(parse_type(o, path, err));
+    TRY(parse_split(o, path, err));
     const cJSON *dynamic = NULL;
     TRY(field_object(&dynamic, o->json, path, "gguf_dynamic", false, err));
     if (!dynamic) return 0;

@@ -17,7 +17,7 @@ int check_pins(const Validation *v, const Recipe *r, Error *err) {
 static int rebuild(const Validation *v, const Subject *s, const Expected *e, Error *err) {
     const SourceProof *proof = v->options->proof;
     if (s->model->form == FORM_HF) return rebuild_hf(v, e->top, proof, s->files, s->n_files, s->exact, err);
-    return rebuild_gguf(v, s->recipe, e->output, e->top, proof, s->files[0].sha256, s->files[0].size, err);
+    return rebuild_gguf(v, s->recipe, e->output, e->top, proof, s->files, s->n_files, err);
 }
 
 /* Without records, a recipe's prompts and the source make them. */

@@ -18,11 +18,18 @@ static bool output_fits(const RecipeOutput *o, const Model *artifact) {
     return artifact->form == FORM_GGUF && o->type == gguf_common_type(artifact);
 }
 
+/* A split artifact goes by the name of its first shard, which holds the number of shards; an output does not.
+ */
+static bool same_stem(const char *a, const char *b) {
+    size_t length = gguf_stem_length(a);
+    return length == gguf_stem_length(b) && !memcmp(a, b, length);
+}
+
 size_t find_output(const Recipe *r, const char *name, const Model *artifact) {
     size_t fitting = r->n_outputs, n_fitting = 0;
     for (size_t i = 0; i < r->n_outputs; i++) {
         if (!output_fits(&r->outputs[i], artifact)) continue;
-        if (name && !strcmp(recipe_output_name(r, i), name)) return i;
+        if (name && same_stem(recipe_output_name(r, i), name)) return i;
         fitting = i;
         n_fitting++;
     }

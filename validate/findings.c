@@ -1,6 +1,8 @@
 /* findings.c -- how a check becomes a line of the report, and which errors are no finding. */
 #include "validate/validation.h"
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Names come from a package that may be anybody's: they are made safe for a terminal here, details when they
@@ -14,31 +16,61 @@ static const char *labelled(const Validation *v, Buffer *b, const char *name) {
     return buffer_string(b);
 }
 
-/* A report holds no path of the machine: it is the same wherever the artifact lies. "DIR/config.json" becomes
- * "config.json", the path itself the label. */
-static void without_path(const Validation *v, Buffer *out, const char *text) {
-    size_t length = v->path ? strlen(v->path) : 0;
-    const char *at = length ? strstr(text, v->path) : NULL;
-    for (; at; text = at + length, at = strstr(text, v->path)) {
-        buffer_append(out, text, (size_t)(at - text));
-        if (at[length] == '/')
-            at++;
-        else
-            buffer_text(out, v->label[0] ? v->label : "the file");
+/* Is what stands at `at` the path, and no piece of a sentence? A directory may be called "e" or ".", so a
+ * path of letters or dots alone counts only where a path must be: before a slash, or before a colon at the
+ * start. */
+static bool is_path(const char *text, const char *at, const char *path) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t length = strlen(path);
+    char next = at[length];
+    if (at != text && !strchr(" \"(", at[-1])) return false;
+    if (next == '/') return true;
+    if (strspn(path, letters) == length || strspn(path, ".") == length) return at == text && next == ':';
+    return strchr(" \":;,)", next); /* or the end */
+}
+
+/* "PATH/config.json" becomes "config.json", the path itself `label`. */
+static void without(const char *path, const char *label, Buffer *out, const char *text) {
+    size_t length = path ? strlen(path) : 0;
+    const char *at = length ? strstr(text, path) : NULL, *rest = text;
+    while (at) {
+        bool found = is_path(text, at, path);
+        const char *end = at + (found ? length : 1);
+        buffer_append(out, rest, (size_t)((found ? at : end) - rest));
+        if (found && *end == '/')
+            end++;
+        else if (found)
+            buffer_text(out, label);
+        rest = end;
+        at = strstr(rest, path);
     }
-    buffer_text(out, text);
+    buffer_text(out, rest);
+}
+
+/* A report holds no path of the machine: it is the same wherever the artifact lies. Shards are named by their
+ * first one and lie beside it. */
+static void without_path(const Validation *v, Buffer *out, const char *text) {
+    uint32_t number, count;
+    const char *slash = v->path ? strrchr(v->path, '/') : NULL;
+    bool beside = slash && slash != v->path && gguf_is_shard_path(v->path, &number, &count);
+    Buffer itself;
+    char directory[PATH_MAX];
+    buffer_init(&itself, NULL);
+    without(v->path, v->label[0] ? v->label : "the file", &itself, text);
+    snprintf(directory, sizeof directory, "%.*s", beside ? (int)(slash - v->path) : 0,
+             v->path ? v->path : "");
+    without(directory, "the directory", out, buffer_string(&itself));
+    if (itself.failed) v->report->failed_alloc = true;
+    buffer_free(&itself);
 }
 
 static void add_text(const Validation *v, const char *group, CheckStatus status, const char *name,
                      const char *detail) {
-    Buffer full, clean;
+    Buffer full;
     buffer_init(&full, NULL);
-    buffer_init(&clean, NULL);
-    without_path(v, &clean, detail);
-    report_add(v->report, group, status, labelled(v, &full, name), "%s", buffer_string(&clean));
-    if (full.failed || clean.failed) v->report->failed_alloc = true;
+    report_add(v->report, group, status, labelled(v, &full, name), "%s", detail);
+    if (full.failed) v->report->failed_alloc = true;
     buffer_free(&full);
-    buffer_free(&clean);
 }
 
 void check_add(const Validation *v, const char *group, CheckStatus status, const char *name,
@@ -63,7 +95,13 @@ int check_error(const Validation *v, const char *group, const char *name, const 
         if (err) *err = *found;
         return found->code;
     }
-    add_text(v, group, found->code == ERR_UNSUPPORTED ? CHECK_NOT_RUN : CHECK_FAIL, name, found->message);
+    Buffer clean;
+    buffer_init(&clean, NULL);
+    without_path(v, &clean, found->message);
+    add_text(v, group, found->code == ERR_UNSUPPORTED ? CHECK_NOT_RUN : CHECK_FAIL, name,
+             buffer_string(&clean));
+    if (clean.failed) v->report->failed_alloc = true;
+    buffer_free(&clean);
     return 0;
 }
 

@@ -23,6 +23,26 @@ static bool same(const char *a, const char *b) {
     return !strcmp(a ? a : "", b ? b : "");
 }
 
+/* Each line of recast.overrides is one change of the manifest, in the same order. */
+static int same_changes(const Manifest *m, const ProvenanceRead *p, Error *err) {
+    if (p->n_changes != m->n_changes)
+        return error_set(err, ERR_CHECK, "the manifest lists %zu overrides, the artifact %zu", m->n_changes,
+                         p->n_changes);
+    Buffer line;
+    buffer_init(&line, NULL);
+    int code = 0;
+    for (size_t i = 0; i < m->n_changes && !code; i++) {
+        const Change *c = &m->changes[i];
+        buffer_clear(&line);
+        buffer_printf(&line, "%s: %s -> %s", c->key, c->old_value, c->new_value);
+        code = buffer_ok(&line, "an override", err);
+        if (!code && strcmp(buffer_string(&line), p->changes[i].data))
+            code = mismatch(err, "override", p->changes[i].data, buffer_string(&line));
+    }
+    buffer_free(&line);
+    return code;
+}
+
 static int described_origin(const Artifact *a, const Manifest *m, const Model *model, Error *err) {
     ProvenanceRead p;
     if (model->form != FORM_GGUF) return 0;
@@ -34,9 +54,7 @@ static int described_origin(const Artifact *a, const Manifest *m, const Model *m
     if (!same(p.commit, m->commit)) return mismatch(err, "base commit", p.commit, m->commit);
     if (!same(p.weights_sha256, m->weights_sha256))
         return mismatch(err, "source's weights digest", p.weights_sha256, m->weights_sha256);
-    if (p.n_changes == m->n_changes) return 0;
-    return error_set(err, ERR_CHECK, "the manifest lists %zu overrides, the artifact %zu", m->n_changes,
-                     p.n_changes);
+    return same_changes(m, &p, err);
 }
 
 static int described(const Artifact *a, const Manifest *m, const Subject *s, bool lossless, Error *err) {
@@ -65,8 +83,40 @@ static int check_described(const Validation *v, const Artifact *a, const Manifes
 
 /* ---- artifacts ---- */
 
+/* How many shards an artifact has by its name; 0 if it is no first shard. */
+static uint32_t shards_of(const Artifact *a) {
+    uint32_t number, count;
+    return gguf_is_shard_path(a->path, &number, &count) && number == 1 ? count : 0;
+}
+
+static bool all_plain(const Package *p, const Artifact *a, Arena *arena) {
+    uint32_t n = shards_of(a);
+    bool plain = walk_is_plain(&p->walk, a->path);
+    for (uint32_t i = 1; plain && i < n; i++) {
+        const char *path = gguf_shard_path(arena, a->path, i, n);
+        plain = path && walk_is_plain(&p->walk, path);
+    }
+    return plain;
+}
+
+/* The shards, in order. Each is there: the model could be opened. */
+static int own_shards(Subject *s, const Package *p, const Artifact *a, Arena *arena, Error *err) {
+    uint32_t n = shards_of(a);
+    FoundFile *files = arena_alloc(arena, n, sizeof *files);
+    if (!files) return error_memory(err, "the files of an artifact");
+    for (uint32_t i = 0; i < n; i++) {
+        const char *path = gguf_shard_path(arena, a->path, i, n);
+        const FoundFile *f = path ? walk_find(&p->walk, path) : NULL;
+        if (!f) return path ? 0 : error_memory(err, "the files of an artifact");
+        files[s->n_files++] = *f;
+    }
+    s->files = files;
+    return 0;
+}
+
 /* The walk's files of an artifact, names relative to it. */
 static int own_files(Subject *s, const Package *p, const Artifact *a, Arena *arena, Error *err) {
+    if (shards_of(a)) return own_shards(s, p, a, arena, err);
     size_t length = strlen(a->path);
     FoundFile *files = arena_alloc(arena, p->walk.n_files, sizeof *files);
     if (!files) return error_memory(err, "the files of an artifact");
@@ -103,8 +153,8 @@ static int check_artifact(const Package *p, const Artifact *a, Error *err) {
     Model *model;
     Error found = {0};
     v.label = a->path;
-    if (!walk_is_plain(&p->walk, a->path)) {
-        check_add(&v, "structure", CHECK_NOT_RUN, "opens", "it is missing, or holds what is no regular file");
+    if (!all_plain(p, a, v.arena)) {
+        check_add(&v, "structure", CHECK_NOT_RUN, "opens", "a file of it is missing, or is no regular file");
         return 0;
     }
     v.path = arena_printf(v.arena, "%s/%s", p->directory, a->path);

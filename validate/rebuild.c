@@ -15,8 +15,8 @@ static const char *commit_of(const ValidateOptions *o, const Recipe *r) {
 
 /* ---- GGUF ---- */
 
-static int produce(FileResult *out, const Validation *v, const Recipe *r, size_t output, const Model *top,
-                   const SourceProof *proof, Error *err) {
+static int plan(Production **out, const Validation *v, const Recipe *r, size_t output, const Model *top,
+                const SourceProof *proof, Error *err) {
     Buffer derivation;
     const char *commit = commit_of(v->options, r);
     buffer_init(&derivation, v->options->allocator);
@@ -32,26 +32,54 @@ static int produce(FileResult *out, const Validation *v, const Recipe *r, size_t
                     .author = r->author,
                     .n_tags = r->n_tags,
                     .tags = r->tags};
-    if (!code) code = gguf_produce(out, top, &p, NULL, execute_options(v->options), err);
+    Product product = {.model = top, .provenance = &p, .split = r->outputs[output].split};
+    if (!code) code = production_open(out, &product, 1, v->options->allocator, err);
     buffer_free(&derivation);
     return code;
 }
 
-int rebuild_gguf(const Validation *v, const Recipe *r, size_t output, const Model *top,
-                 const SourceProof *proof, const char *sha256, uint64_t size, Error *err) {
-    FileResult file;
-    Error found = {0};
-    if (produce(&file, v, r, output, top, proof, &found))
-        return check_error(v, "rebuild", "recipe", &found, err);
-    if (file.size == size && !strcmp(file.sha256, sha256))
+/* A line for each file that differs; one that says so if none does. */
+static void compare_made(const Validation *v, const Production *p, const FoundFile *files, size_t n_files) {
+    const Conversion *c = &p->conversion;
+    size_t wrong = 0;
+    if (c->n_outputs != n_files) {
+        check_add(v, "rebuild", CHECK_FAIL, "recipe", "run again, it gives %zu files; here there are %zu",
+                  c->n_outputs, n_files);
+        return;
+    }
+    for (size_t i = 0; i < n_files; i++) {
+        const FileResult *made = &c->outputs[i].result;
+        const FoundFile *found = &files[i];
+        if (made->size == found->size && !strcmp(made->sha256, found->sha256)) continue;
+        if (wrong++ < MOST_LINES)
+            check_add(
+                v, "rebuild", CHECK_FAIL, n_files == 1 ? "recipe" : found->path,
+                "run again, it gives another file: %llu bytes with SHA-256 %s; this one has %llu with %s",
+                (unsigned long long)made->size, made->sha256, (unsigned long long)found->size,
+                found->sha256[0] ? found->sha256 : "none");
+    }
+    if (wrong) return;
+    if (n_files == 1)
         check_add(v, "rebuild", CHECK_PASS, "recipe", "run again, it gives these %llu bytes: SHA-256 %s",
-                  (unsigned long long)size, sha256);
+                  (unsigned long long)files[0].size, files[0].sha256);
     else
-        check_add(v, "rebuild", CHECK_FAIL, "recipe",
-                  "run again, it gives another file: %llu bytes with SHA-256 %s; this one has %llu with %s",
-                  (unsigned long long)file.size, file.sha256, (unsigned long long)size,
-                  sha256[0] ? sha256 : "none");
-    return 0;
+        check_add(v, "rebuild", CHECK_PASS, "recipe",
+                  "run again, it gives these %zu files, %llu bytes; the first has SHA-256 %s", n_files,
+                  (unsigned long long)p->sets[0]->total_size, files[0].sha256);
+}
+
+int rebuild_gguf(const Validation *v, const Recipe *r, size_t output, const Model *top,
+                 const SourceProof *proof, const FoundFile *files, size_t n_files, Error *err) {
+    Production *p = NULL;
+    Error found = {0};
+    int code = plan(&p, v, r, output, top, proof, &found);
+    if (!code) code = convert_execute(&p->conversion, execute_options(v->options), &found);
+    if (code)
+        code = check_error(v, "rebuild", "recipe", &found, err);
+    else
+        compare_made(v, p, files, n_files);
+    production_close(p);
+    return code;
 }
 
 /* ---- the Hugging Face form ---- */

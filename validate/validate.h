@@ -31,6 +31,8 @@ int validate_path(Report **out, const char *path, const ValidateOptions *options
 /* --require: "structure,hashes": adds a failed check for each listed group of which something was not run
  * (one that failed has failed already), and the verdict follows. ERR_USAGE for an unknown group. */
 int validate_require(Report *r, const char *list, Error *err) MUST_CHECK;
+/* Is every group of such a list known? To be asked before the work: a validation may take an hour. */
+int validate_groups_known(const char *list, Error *err) MUST_CHECK;
 
 /* Generates exactly n_tokens tokens in strict arithmetic, greedy, KV f32, end tokens ignored; at most 2,048
  * positions (ERR_LIMIT). Used by the pipeline to record and by validate to check. text: ill-formed UTF-8 and

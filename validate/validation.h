@@ -119,8 +119,9 @@ typedef struct FoundFile {
     char sha256[SHA256_HEX]; /* "" if it was not hashed */
 } FoundFile;
 
+/* files: of the artifact, in shard order. */
 int rebuild_gguf(const Validation *v, const Recipe *r, size_t output, const Model *top,
-                 const SourceProof *proof, const char *sha256, uint64_t size, Error *err);
+                 const SourceProof *proof, const FoundFile *files, size_t n_files, Error *err);
 /* files: what lies in the directory, names relative to it; exact: no file but the recipe's may be there. */
 int rebuild_hf(const Validation *v, const Model *top, const SourceProof *proof, const FoundFile *files,
                size_t n_files, bool exact, Error *err);

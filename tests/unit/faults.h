@@ -17,17 +17,20 @@
 typedef struct Fault {
     const char *call; /* NULL: none */
     int nth;          /* which call of that name fails, from 1; 0: every one */
-    int sys;          /* errno */
+    int sys;          /* errno; FAULT_DIES: the process ends there and then, as at kill -9 */
     int seen;         /* calls so far */
 } Fault;
 
 typedef struct Faults {
     Fault one, other;
-    bool no_clone;    /* FICLONE is refused */
-    bool pieces;      /* reads and writes move 3 bytes, and every second one is interrupted */
-    int turn;         /* of those */
+    bool no_clone; /* FICLONE and FICLONERANGE are refused */
+    bool clones;   /* FICLONERANGE works: by reading and writing, and for whole blocks of 4096 bytes only */
+    bool pieces;   /* reads and writes move 3 bytes, and every second one is interrupted */
+    int turn;      /* of those */
     bool same_random; /* the next getrandom gives zeros */
 } Faults;
+
+enum { FAULT_DIES = -1, FAULT_STATUS = 77 /* of a process that died so */ };
 
 static Faults faults;
 
@@ -43,6 +46,7 @@ static bool fault_hits(Fault *f, const char *call) {
     if (!f->call || strcmp(f->call, call) != 0) return false;
     f->seen++;
     if (f->nth && f->seen != f->nth) return false;
+    if (f->sys == FAULT_DIES) _exit(FAULT_STATUS);
     errno = f->sys;
     return true;
 }
@@ -98,15 +102,30 @@ ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_offset, si
     return syscall(SYS_copy_file_range, in, in_offset, out, out_offset, length, flags);
 }
 
+/* What FICLONERANGE asks for, done on a file system that can't. */
+static int clone_range(int fd, const struct file_clone_range *r) {
+    char block[4096];
+    errno = EINVAL;
+    if (r->src_offset % 4096 || r->dest_offset % 4096 || r->src_length % 4096) return -1;
+    for (unsigned long long at = 0; at < r->src_length; at += sizeof block) {
+        long n = syscall(SYS_pread64, r->src_fd, block, sizeof block, r->src_offset + at);
+        if (n != (long)sizeof block) return -1;
+        if (syscall(SYS_pwrite64, fd, block, sizeof block, r->dest_offset + at) != n) return -1;
+    }
+    return 0;
+}
+
 int ioctl(int fd, unsigned long request, ...) {
     va_list args;
     va_start(args, request);
     long argument = va_arg(args, long);
     va_end(args);
-    if (faults.no_clone && request == FICLONE) {
+    if (faults.no_clone && (request == FICLONE || request == FICLONERANGE)) {
         errno = EOPNOTSUPP;
         return -1;
     }
+    if (faults.clones && request == FICLONERANGE && !fails("ioctl"))
+        return clone_range(fd, (const struct file_clone_range *)argument);
     return fails("ioctl") ? -1 : (int)syscall(SYS_ioctl, fd, request, argument);
 }
 

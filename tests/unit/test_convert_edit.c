@@ -167,3 +167,15 @@ Test(convert_edit, finish_marks_provenance) {
     cr_assert_eq(edit_finish(m, NULL), 0);
     cr_assert(metadata_bool(m, "recast.edited", &edited) && edited);
 }
+
+/* A shard's split keys stay; what a merged file has left of them (split.count is 0 there) may go. */
+Test(convert_edit, split_keys) {
+    Error err = {0};
+    cr_assert_eq(metadata_set(m, "split.count", (GgufValue){.type = GGUF_U16, .u = 2}, NULL), 0);
+    cr_assert_eq(edit_set(m, "split.no=u16:1", &err), ERR_USAGE);
+    cr_assert_not_null(strstr(err.message, "can't be edited"), "%s", err.message);
+    cr_assert_eq(edit_unset(m, "split.count", &err), ERR_USAGE);
+    cr_assert_eq(metadata_set(m, "split.count", (GgufValue){.type = GGUF_U16, .u = 0}, NULL), 0);
+    cr_assert_eq(edit_unset(m, "split.count", &err), 0, "%s", err.message);
+    cr_assert_null(metadata_get(m, "split.count"));
+}

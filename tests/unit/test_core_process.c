@@ -69,3 +69,12 @@ Test(core_process, a_closed_pipe_is_an_error_value) {
     cr_assert_eq(errno, EPIPE);
     close(ends[1]);
 }
+
+Test(core_process, a_question_is_answered_once_and_stops_nothing) {
+    process_catch_signals();
+    cr_assert_not(process_asked());
+    raise(SIGUSR1);
+    cr_assert(process_asked());
+    cr_assert_not(process_asked());
+    cr_assert_not(process_interrupted());
+}

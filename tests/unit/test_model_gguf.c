@@ -363,15 +363,18 @@ GGUF(alignment) {
     refused(ERR_FORMAT, "must be u32");
 }
 
-GGUF(parts_of_a_split_model) {
-    begin(0, 2);
-    key("split.no", GGUF_U16), buffer_u16(&b, 1);
-    key("split.count", GGUF_U16), buffer_u16(&b, 3);
-    refused(ERR_UNSUPPORTED, "gguf-split --merge");
-    cr_assert_not_null(strstr(e.message, "part 2 of a model split into 3"), "%s", e.message);
+/* Shards that are files: test_model_gguf_split.c. */
+GGUF(split_keys_of_a_whole_file) {
     begin(0, 1);
     key("split.count", GGUF_U16), buffer_u16(&b, 0); /* as a merged file has it */
     opens();
+    cr_assert_not_null(metadata_get(m->metadata, "split.count"));
+    begin(0, 1);
+    kv_u32("split.count", 0);
+    refused(ERR_FORMAT, "split.count has type u32; llama.cpp reads it as u16 only");
+    begin(0, 1);
+    key("split.count", GGUF_U16), buffer_u16(&b, 1);
+    refused(ERR_FORMAT, "split.no is missing");
 }
 
 /* ---- what is refused: tensors ---- */

@@ -153,6 +153,27 @@ Test(test_recipes_parse, set) {
     recipe_close(r);
 }
 
+Test(test_recipes_parse, split) {
+    static const struct {
+        const char *set;
+        SplitRule rule;
+    } cases[] = {{"outputs[0].split=48G", {.max_bytes = 48000000000}},
+                 {"outputs[0].split=128", {.max_tensors = 128}},
+                 {"outputs[0].split=\"128\"", {.max_tensors = 128}},
+                 {"outputs[0].split=metadata-first", {.metadata_first = true}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Recipe *r;
+        Error err;
+        cr_assert_eq(recipe_load(&r, tiny, &cases[i].set, 1, NULL, &err), 0, "%s", err.message);
+        const SplitRule *found = &r->outputs[0].split, *expected = &cases[i].rule;
+        cr_assert(found->max_bytes == expected->max_bytes && found->max_tensors == expected->max_tensors &&
+                      found->metadata_first == expected->metadata_first,
+                  "%s", cases[i].set);
+        cr_assert(split_rule_is_none(&r->outputs[1].split));
+        recipe_close(r);
+    }
+}
+
 Test(test_recipes_parse, set_makes_what_is_missing) {
     TempDir t;
     temp_dir_open(&t);

@@ -69,6 +69,10 @@ Test(test_validate_package, consistent_without_a_source) {
     cr_assert_eq(validate_require(r, "structure,hashes,generation", &err), 0);
     report_is(r, "consistent");
     cr_assert_eq(validate_require(r, "hashes,hash", &err), ERR_USAGE);
+    cr_assert_eq(validate_groups_known("structure,hashes,source,rebuild,generation,quality", &err), 0);
+    cr_assert_eq(validate_groups_known("hashes,hash", &err), ERR_USAGE);
+    cr_assert_eq(validate_groups_known("hashes,", &err), ERR_USAGE);
+    cr_assert_eq(validate_groups_known("", &err), ERR_USAGE);
     cr_assert_eq(validate_require(r, "hashes,source", &err), 0);
     fails_with(r, "source", "required", "not everything");
     report_is(r, "failed");
@@ -165,6 +169,31 @@ Test(test_validate_package, files_added_renamed_removed) {
     made_close(m);
 }
 
+/* The card says "recast validate .": a path that is a piece of other words too must not eat them. */
+static void expect_detail(const char *directory, const char *path, const char *detail) {
+    cr_assert_eq(chdir(directory), 0);
+    Report *r = validate_at(path, NULL, NULL);
+    cr_assert_str_eq(find_check(r, "hashes", "SHA256SUMS")->detail, "agrees with manifest.json");
+    cr_assert_str_eq(find_check(r, "structure", "hf: opens")->detail, detail);
+    report_close(r);
+}
+
+Test(test_validate_package, paths_that_are_pieces_of_words) {
+    Made *m = made_open(HF);
+    FixturePath path;
+    fixture_write_text(m->package, "hf/config.json", "[]");
+    static const char detail[] = "config.json: a JSON object was expected";
+    expect_detail(m->package, ".", detail);
+    expect_detail(m->root, "pkg", detail);
+    fixture_path(path, m->root, "e");
+    cr_assert_eq(rename(m->package, path), 0);
+    expect_detail(m->root, "e", detail);
+    expect_detail(m->root, "./e", detail);
+    expect_detail(m->root, "e/", detail);
+    expect_detail("/", path, detail);
+    made_close(m);
+}
+
 Test(test_validate_package, links_are_not_followed) {
     Made *m = made_open(GGUF "," HF);
     FixturePath real, link;
@@ -201,6 +230,15 @@ Test(test_validate_package, poisoned_manifests) {
     expect_failure(m, "hashes", "tiny-BF16.gguf: manifest", "not lossless");
     expect_failure(m, "hashes", "SHA256SUMS", "for manifest.json, expected");
     free(good);
+    made_close(m);
+}
+
+Test(test_validate_package, other_overrides_in_the_manifest) {
+    Made *m = made_open(GGUF);
+    forge_manifest(m->package, "\"new\": 16", "\"new\": 12");
+    expect_failure(m, "hashes", "tiny-BF16.gguf: manifest",
+                   "the manifest gives the override num_experts_per_tok: 8 -> 12, the artifact has "
+                   "num_experts_per_tok: 8 -> 16");
     made_close(m);
 }
 

@@ -11,6 +11,15 @@ typedef struct Lone {
     Recipe *recipe;
 } Lone;
 
+/* What `edit` refuses and old tools leave behind: "split.no=u16:0". */
+static int set_split_key(Metadata *keys, const char *edit) {
+    char key[32], type[8];
+    unsigned value;
+    cr_assert_eq(sscanf(edit, "%31[^=]=%7[^:]:%u", key, type, &value), 3);
+    if (!strcmp(type, "i32")) return metadata_set_i32(keys, key, (int32_t)value, NULL);
+    return metadata_set(keys, key, (GgufValue){.type = GGUF_U16, .u = value}, NULL);
+}
+
 /* The bundled model as a plain GGUF of the 8-expert default recipe below, keys edited by each expression on
  * the way: "key=type:value", or "-key" to remove one. */
 static void lone_write(Lone *l, const char *const *edits) {
@@ -24,7 +33,7 @@ static void lone_write(Lone *l, const char *const *edits) {
         if (**edits == '-')
             metadata_unset(keys, *edits + 1);
         else
-            OK(edit_set(keys, *edits, err));
+            OK(strncmp(*edits, "split.", 6) ? edit_set(keys, *edits, err) : set_split_key(keys, *edits));
     }
     OK(gguf_plan_open(&plan, l->stack.top, keys, NULL, err));
     OK(gguf_execute(&file, plan, l->path, (ExecuteOptions){.threads = 2}, err));
@@ -79,6 +88,14 @@ typedef struct LintCase {
 static const LintCase lints[] = {
     {{"qwen3moe.context_length=u32:513"}, "context length", "513 is above factor x original: 2 x 256 = 512"},
     {{"qwen3moe.context_length=u32:400"}, NULL, NULL}, /* lowering is allowed */
+    {{"qwen3moe.rope.scaling.factor=f32:1.3", "qwen3moe.rope.scaling.original_context_length=u32:250",
+      "qwen3moe.context_length=u32:325"},
+     NULL,
+     NULL}, /* exactly factor x original, though float32's 1.3 is below 1.3 */
+    {{"qwen3moe.rope.scaling.factor=f32:1.3", "qwen3moe.rope.scaling.original_context_length=u32:250",
+      "qwen3moe.context_length=u32:326"},
+     "context length",
+     "326 is above"},
     {{"-qwen3moe.rope.scaling.original_context_length"}, "rope scaling", "yarn without"},
     {{"qwen3moe.rope.scaling.type=str:dynamic"}, "rope scaling", "\"dynamic\"; llama.cpp aborts"},
     {{"qwen3moe.rope.scaling.yarn_beta_fast=f32:16"}, "rope scaling", "ignores rope.scaling.yarn_beta_fast"},

@@ -79,7 +79,12 @@ static inline void made_write_gguf(Made *m, size_t i, const Model *top, const ch
                     .n_tags = r->n_tags,
                     .tags = r->tags};
     char hex[SHA256_HEX];
-    OK(gguf_produce(&file, top, &p, path, (ExecuteOptions){.threads = 2}, err));
+    Product product = {.model = top, .provenance = &p, .path = path};
+    Production *production;
+    OK(production_open(&production, &product, 1, NULL, err));
+    OK(convert_execute(&production->conversion, (ExecuteOptions){.threads = 2}, err));
+    file = production->conversion.outputs[0].result;
+    production_close(production);
     OK(sha256_bytes(hex, buffer_string(&derivation), derivation.length, err));
     m->artifacts[i].derivation_sha256 = arena_string(m->arena, hex);
     made_file(m, m->artifacts[i].path, &file);

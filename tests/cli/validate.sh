@@ -1,0 +1,20 @@
+# How validate is asked and what it writes: mistakes are found before the work, a report is one in either form.
+. "$TOP/tests/cli/common"
+model
+recipe '{ "num_experts_per_tok": 4 }'
+"$RECAST" build recipe.json -q
+recast validate test --require structure,bogus
+recast validate test --set name=x
+recast validate test --require rebuild -q | tail -n 2
+recast validate test --report text.txt
+tail -n 1 text.txt
+recast validate test --json --report report.json
+grep verdict report.json
+(cd test && recast validate . --report ../dot.txt)
+cmp text.txt dot.txt && echo "the same report"
+recast run test -p x
+# a check that fails while building: --json is JSON then, too
+patch model/model-00002-of-00002.safetensors $(($(stat -c %s model/model-00002-of-00002.safetensors) - 2)) '\377\177'
+recast build recipe.json -o nan --no-generate --json -q >nan.json
+sed -n '1,2p;$p' nan.json
+[ -e nan ] || echo "nothing appeared"

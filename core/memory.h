@@ -1,7 +1,7 @@
 /* memory.h -- the allocation hook, the arena, and sizes that can't overflow.
  *
- * Every object that owns memory is opened with a `const Allocator *` (NULL: malloc). Tests pass one that fails at the
- * n-th request. Most modules own one Arena per open file or model and free nothing singly. */
+ * Every object that owns memory is opened with a `const Allocator *` (NULL: malloc). Tests pass one that
+ * fails at the n-th request. Most modules own one Arena per open file or model and free nothing singly. */
 #ifndef RECAST_CORE_MEMORY_H
 #define RECAST_CORE_MEMORY_H
 
@@ -9,7 +9,8 @@
 #include <stddef.h>
 
 typedef struct Allocator {
-    /* resize(context, NULL, n) allocates, (context, p, 0) frees and returns NULL, else resizes; NULL on failure. */
+    /* resize(context, NULL, n) allocates, (context, p, 0) frees and returns NULL, else resizes; NULL on
+     * failure. */
     void *(*resize)(void *context, void *pointer, size_t size);
     void *context;
 } Allocator;

@@ -8,10 +8,11 @@
 typedef enum CheckStatus { CHECK_PASS, CHECK_FAIL, CHECK_NOT_RUN } CheckStatus;
 
 typedef struct Check {
-    const char *group;  /* "structure", "hashes", "source", "rebuild", "generation", "quality" */
-    const char *name;   /* "weights digest" */
+    const char *group; /* "structure", "hashes", "source", "rebuild", "generation", "quality" */
+    const char *name;  /* "weights digest" */
     CheckStatus status;
-    const char *detail; /* what was seen; for "not run" the reason. Never a path of the machine, a time or a speed. */
+    const char *
+        detail; /* what was seen; for "not run" the reason. Never a path of the machine, a time or a speed. */
 } Check;
 
 typedef struct Report {
@@ -29,8 +30,9 @@ void report_add(Report *r, const char *group, CheckStatus status, const char *na
 size_t report_count(const Report *r, CheckStatus status);
 /* pass only if the group has at least one check and all are pass; fail if one fails; else not run */
 CheckStatus report_group(const Report *r, const char *group);
-void report_text(const Report *r, Buffer *out);  /* aligned lines, then the verdict */
-int report_json(const Report *r, cJSON **out, Error *err) MUST_CHECK; /* {"verdict":..,"checks":[..]}; caller deletes */
+void report_text(const Report *r, Buffer *out); /* aligned lines, then the verdict */
+int report_json(const Report *r, cJSON **out,
+                Error *err) MUST_CHECK;                /* {"verdict":..,"checks":[..]}; caller deletes */
 int report_ok(const Report *r, Error *err) MUST_CHECK; /* ERR_MEMORY if an add failed */
 
 #endif

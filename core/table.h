@@ -1,5 +1,6 @@
 /* table.h -- a hash table from byte strings to integers (names to tensor indices, tokens to ids).
- * Open addressing, FNV-1a with a random seed and a finaliser; keys are borrowed, not copied. Not thread-safe while it is written to. */
+ * Open addressing, FNV-1a with a random seed and a finaliser; keys are borrowed, not copied. Not thread-safe
+ * while it is written to. */
 #ifndef RECAST_CORE_TABLE_H
 #define RECAST_CORE_TABLE_H
 

@@ -11,8 +11,9 @@ typedef struct ThreadWork {
     void *context;
 } ThreadWork;
 
-/* Runs items 0 .. count-1, taken in order, on up to n_threads threads (the caller is one), and waits. Returns the error of the lowest
- * item that failed. n_threads 0 means one a processor. If no thread can be made the caller does all. */
+/* Runs items 0 .. count-1, taken in order, on up to n_threads threads (the caller is one), and waits. Returns
+ * the error of the lowest item that failed. n_threads 0 means one a processor. If no thread can be made the
+ * caller does all. */
 int threads_run(unsigned n_threads, size_t count, ThreadWork work, Error *err) MUST_CHECK;
 unsigned threads_available(void); /* processors this process may use, at least 1 */
 

@@ -1,7 +1,8 @@
 /* safetensors.h -- the header of one safetensors file, checked more strictly than the reference reader does.
- * Format: github.com/huggingface/safetensors, README "Format". Refuses: header length above 100,000,000 or beyond the file, a
- * header that does not start with '{', duplicate keys, unknown dtypes, sizes that do not match dtype and shape, holes,
- * overlaps, a first tensor not at 0, a last one that does not end at the end of the file, more than 4 dimensions. */
+ * Format: github.com/huggingface/safetensors, README "Format". Refuses: header length above 100,000,000 or
+ * beyond the file, a header that does not start with '{', duplicate keys, unknown dtypes, sizes that do not
+ * match dtype and shape, holes, overlaps, a first tensor not at 0, a last one that does not end at the end of
+ * the file, more than 4 dimensions. */
 #ifndef RECAST_MODEL_SAFETENSORS_H
 #define RECAST_MODEL_SAFETENSORS_H
 
@@ -9,7 +10,7 @@
 #include "core/input.h"
 
 typedef struct SafetensorsEntry {
-    const char *name;  /* in the arena */
+    const char *name; /* in the arena */
     DType type;
     uint32_t n_dims;   /* 0 .. 4 */
     uint64_t shape[4]; /* torch order */

@@ -4,12 +4,13 @@
 
 #include "model/model.h"
 
-/* override -- other parameters, the same tensors. `overrides` is an object of config.json keys (num_experts_per_tok,
- * max_position_embeddings, rope_scaling, rope_theta); it is borrowed until the view closes. Works on both forms; on GGUF it
- * edits the keys. Every rule of a recipe is checked here against the base, with the JSON path in the message ("overrides.
- * num_experts_per_tok: 200 of 128 experts"): 1 <= experts used <= experts; factor a finite number >= 1; YaRN names
- * original_max_position_embeddings; context at most factor x original; `dynamic` with a raised context is refused unless
- * accept_inert_dynamic. Unknown keys get the nearest known one. Errors: ERR_RECIPE. */
+/* override -- other parameters, the same tensors. `overrides` is an object of config.json keys
+ * (num_experts_per_tok, max_position_embeddings, rope_scaling, rope_theta); it is borrowed until the view
+ * closes. Works on both forms; on GGUF it edits the keys. Every rule of a recipe is checked here against the
+ * base, with the JSON path in the message ("overrides. num_experts_per_tok: 200 of 128 experts"): 1 <=
+ * experts used <= experts; factor a finite number >= 1; YaRN names original_max_position_embeddings; context
+ * at most factor x original; `dynamic` with a raised context is refused unless accept_inert_dynamic. Unknown
+ * keys get the nearest known one. Errors: ERR_RECIPE. */
 typedef struct OverrideOptions {
     bool accept_inert_dynamic; /* the recipe's "accept": ["inert-dynamic"] */
 } OverrideOptions;
@@ -17,21 +18,25 @@ int override_open(Model **out, const Model *base, const cJSON *overrides, Overri
                   const Allocator *allocator, Error *err) MUST_CHECK;
 extern const char *const override_keys[]; /* the known ones, NULL-terminated */
 
-/* gguf names -- the GGUF form of a Hugging Face model: names, stacked experts (extents, no copy), llama-quantize's order,
- * metadata with general.*, hyper-parameters and tokenizer keys. ERR_UNSUPPORTED for an unknown family, norm_topk_prob=false
- * and rope types that GGUF can't say, with the reason. Types stay as stored, so norms may still be BF16: retype fixes it. */
+/* gguf names -- the GGUF form of a Hugging Face model: names, stacked experts (extents, no copy),
+ * llama-quantize's order, metadata with general.*, hyper-parameters and tokenizer keys. ERR_UNSUPPORTED for
+ * an unknown family, norm_topk_prob=false and rope types that GGUF can't say, with the reason. Types stay as
+ * stored, so norms may still be BF16: retype fixes it. */
 typedef struct GgufNamesOptions {
-    const char *name;        /* general.name: the recipe's; NULL: from the source directory's name */
-    uint32_t bake_dynamic;   /* length L: write `dynamic` as a fixed base for L; 0: refuse dynamic */
-    bool lenient_rope;       /* for the runner only: keep any rope type in params, write no rope.scaling keys for it */
+    const char *name;      /* general.name: the recipe's; NULL: from the source directory's name */
+    uint32_t bake_dynamic; /* length L: write `dynamic` as a fixed base for L; 0: refuse dynamic */
+    bool lenient_rope; /* for the runner only: keep any rope type in params, write no rope.scaling keys for it
+                        */
 } GgufNamesOptions;
-int gguf_names_open(Model **out, const Model *base, const GgufNamesOptions *options, const Allocator *allocator,
-                    Error *err) MUST_CHECK;
+int gguf_names_open(Model **out, const Model *base, const GgufNamesOptions *options,
+                    const Allocator *allocator, Error *err) MUST_CHECK;
 
-/* retype -- every weight matrix as F32, F16 or BF16 (DT_NONE: as stored); norms and router become F32. Base must be
- * FORM_GGUF of float types; of a GGUF of unknown family, tensors with fewer than 2 dimensions and those that are F32 by policy
- * keep F32. Sets general.file_type. An F16 overflow (finite to infinite) is an error when read. */
-int retype_open(Model **out, const Model *base, DType type, const Allocator *allocator, Error *err) MUST_CHECK;
+/* retype -- every weight matrix as F32, F16 or BF16 (DT_NONE: as stored); norms and router become F32. Base
+ * must be FORM_GGUF of float types; of a GGUF of unknown family, tensors with fewer than 2 dimensions and
+ * those that are F32 by policy keep F32. Sets general.file_type. An F16 overflow (finite to infinite) is an
+ * error when read. */
+int retype_open(Model **out, const Model *base, DType type, const Allocator *allocator,
+                Error *err) MUST_CHECK;
 /* Does retyping to `type` keep every value of the base's stored types? (BF16 -> F16 does not by type.) */
 bool retype_is_lossless(const Model *retyped);
 

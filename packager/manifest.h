@@ -1,5 +1,5 @@
-/* manifest.h -- manifest.json: everything about a package that can be checked. docs/manifest.schema.json is its schema.
- * Deterministic: no times, no speeds, no local paths. Hashes are named by what they cover. */
+/* manifest.h -- manifest.json: everything about a package that can be checked. docs/manifest.schema.json is
+ * its schema. Deterministic: no times, no speeds, no local paths. Hashes are named by what they cover. */
 #ifndef RECAST_PACKAGER_MANIFEST_H
 #define RECAST_PACKAGER_MANIFEST_H
 
@@ -20,18 +20,18 @@ typedef struct Artifact {
     const char *type;   /* "bf16"; for hf the stored type */
     size_t n_tensors;
     char weights_sha256[SHA256_HEX]; /* "" if it has none */
-    bool lossless;      /* same weights digest as the source */
+    bool lossless;                   /* same weights digest as the source */
     const char *derivation_sha256;   /* SHA-256 of recast.recipe; NULL for hf */
 } Artifact;
 
 typedef struct GenerationRecord {
     const char *prompt;
-    const char *artifact;   /* path of the artifact that generated, NULL: the source with overrides */
+    const char *artifact; /* path of the artifact that generated, NULL: the source with overrides */
     uint32_t n_tokens;
     const char *arithmetic; /* "recast-arithmetic-1/f32 activations/kv f32" */
     const char *text;       /* what was generated, invalid UTF-8 replaced */
     char tokens_sha256[SHA256_HEX], logits_sha256[SHA256_HEX];
-    float least_margin;     /* smallest difference between best and second logit */
+    float least_margin; /* smallest difference between best and second logit */
 } GenerationRecord;
 
 typedef struct Manifest {
@@ -48,15 +48,17 @@ typedef struct Manifest {
     const Artifact *artifacts;
     size_t n_generations;
     const GenerationRecord *generations;
-    const cJSON *report;  /* report_json's value */
+    const cJSON *report; /* report_json's value */
     size_t n_files;
-    const ManifestFile *files; /* every file of the package but manifest.json and SHA256SUMS, sorted by path */
-    Arena *arena;         /* only of a manifest that was read */
-    cJSON *json;          /* likewise */
+    const ManifestFile
+        *files;   /* every file of the package but manifest.json and SHA256SUMS, sorted by path */
+    Arena *arena; /* only of a manifest that was read */
+    cJSON *json;  /* likewise */
 } Manifest;
 
 int manifest_write(Buffer *out, const Manifest *m, Error *err) MUST_CHECK;
-/* Reads and checks DIRECTORY/manifest.json: ERR_FORMAT with the JSON path for anything missing, ill-typed, with path tricks or twice there. */
+/* Reads and checks DIRECTORY/manifest.json: ERR_FORMAT with the JSON path for anything missing, ill-typed,
+ * with path tricks or twice there. */
 int manifest_read(Manifest **out, const char *directory, const Allocator *allocator, Error *err) MUST_CHECK;
 void manifest_close(Manifest *m); /* NULL-safe; only for manifest_read's */
 

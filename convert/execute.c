@@ -55,6 +55,16 @@ static int choose_journal(Job *job, Error *err) {
     return 0;
 }
 
+/* An output takes the place of what has its name; that must not be what it is made from. */
+static int not_a_source(const Model *m, const char *path, Error *err) {
+    for (size_t i = 0; m && i < m->n_files; i++)
+        if (input_is(m->files[i].input, path))
+            return error_set(err, ERR_IO,
+                             "%s is the source itself, which stays as it is: give the output another name",
+                             path);
+    return 0;
+}
+
 static int open_output(Job *job, size_t i, Error *err) {
     ConversionOutput *o = &job->conversion->outputs[i];
     OutputWalk *w = &job->outputs[i];
@@ -65,6 +75,8 @@ static int open_output(Job *job, size_t i, Error *err) {
     if (buffer > job->buffer_size) job->buffer_size = buffer;
     if (!job->options->no_hash) TRY(sha256_open(&w->hash, err));
     if (!o->path) return 0;
+    TRY(not_a_source(o->plan->model, o->path, err));
+    TRY(not_a_source(job->conversion->source, o->path, err));
     TRY(create_output(job, &w->output, o->path, err));
     job->files[job->n_files++] = (PlannedFile){w->output, o->plan->file_size};
     return 0;

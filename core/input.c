@@ -180,6 +180,11 @@ int input_map(Input *in, const uint8_t **out, Error *err) {
     return 0;
 }
 
+bool input_is(const Input *in, const char *path) {
+    struct stat s;
+    return in->fd >= 0 && stat(path, &s) == 0 && s.st_dev == in->seen.st_dev && s.st_ino == in->seen.st_ino;
+}
+
 void input_identity(const Input *in, Buffer *out) {
     buffer_u64(out, (uint64_t)in->seen.st_dev);
     buffer_u64(out, (uint64_t)in->seen.st_ino);

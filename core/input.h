@@ -33,6 +33,8 @@ void input_prefetch(const Input *in, uint64_t offset, uint64_t length);
 /* The whole file mapped read-only; the same pointer at each call; lives as long as the Input. Not thread-safe
  * the first time. Zero-length files give a valid pointer. */
 int input_map(Input *in, const uint8_t **out, Error *err) MUST_CHECK;
+/* Is `path` this very file on disk, by whatever name or link? */
+bool input_is(const Input *in, const char *path);
 /* Appends what tells this file, as it was when opened, from any other and from itself after a change: device,
  * inode, size and modification time. For keys of unfinished work on this machine; never for an output. */
 void input_identity(const Input *in, Buffer *out);

@@ -15,8 +15,14 @@ recast convert model -o model/config.json/x.gguf -q
 echo "== a directory that refuses"
 recast convert model -o /proc/x.gguf -q
 echo "== over the source"
-recast convert old.gguf -o old.gguf --type f32 -q >/dev/null
-recast inspect old.gguf | grep types
+recast convert old.gguf -o old.gguf --type f32 -q
+recast edit old.gguf -o old.gguf --set general.author=str:me -q
+ln -s old.gguf link.gguf
+ln old.gguf twin.gguf
+recast edit link.gguf -o old.gguf --set general.author=str:me -q
+recast edit twin.gguf -o old.gguf --set general.author=str:me -q
+cmp old.gguf kept.gguf && echo "the old file is as it was"
+rm link.gguf twin.gguf
 recast build recipe.json -o model -q
 recast convert recipe.json --output 1 -o recipe.json -q
 diff -r "$TOP/tests/data/tiny-qwen3moe" model && echo "the source is as it was"

@@ -147,9 +147,13 @@ Test(convert_execute, gguf_to_gguf_is_the_same_file) {
     cr_assert_eq(gguf_plan_open(&p, m, NULL, NULL, &err), 0, "%s", err.message);
     cr_assert_eq(execute(&second, p, b, 2, &err), 0, "%s", err.message);
     cr_assert_str_eq(first.sha256, second.sha256);
-    /* Onto itself: the source is read to the end before its name is given to the copy. */
-    cr_assert_eq(execute(&second, p, a, 2, &err), 0, "%s", err.message);
-    cr_assert_str_eq(first.sha256, second.sha256);
+    /* Never onto itself: a source stays as it is. */
+    char hex[SHA256_HEX];
+    cr_assert_eq(execute(&second, p, a, 2, &err), ERR_IO);
+    cr_assert(strstr(err.message, "is the source itself"), "%s", err.message);
+    file_hash(hex, dir, "a.gguf");
+    cr_assert_str_eq(first.sha256, hex);
+    cr_assert_eq(count_files(dir), 2);
     gguf_plan_close(p);
     model_close(m);
     stack_close(&s);

@@ -51,6 +51,8 @@ typedef struct Subject {
 int subject_open(Subject *out, const char *path, const OptionList *sets, uint32_t output,
                  Error *err) MUST_CHECK;
 void subject_close(Subject *s);
+/* Says on stderr if an edit in place of this file was cut short. */
+void warn_interrupted_edit(const Cli *cli, const char *path);
 
 /* $HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub; NULL if there is no home. In buf. */
 const char *hub_cache_root(char *buf, size_t size);

@@ -112,6 +112,7 @@ static void print_failed(const Cli *cli, const Report *report) {
 static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
     char cache[4096];
     OptionList sets = {.count = 0};
+    float journal = 10;
     BuildOptions o = {
         .sets = sets.items, .cache_root = hub_cache_root(cache, sizeof cache), .progress = &cli->progress};
     const OptionSpec specs[] = {
@@ -123,6 +124,9 @@ static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
         {"--link", 0, OPTION_FLAG, NULL, "hard-link untouched files of the Hugging Face form", &o.link},
         {"--dry-run", 0, OPTION_FLAG, NULL, "print the plan: files, passes, memory and space; make nothing",
          &o.dry_run},
+        {"--restart", 0, OPTION_FLAG, NULL, "begin anew, whatever a killed build has left", &o.restart},
+        {"--journal", 0, OPTION_FLOAT, "SECONDS",
+         "how often to note how far it is, for going on after a kill (10; 0: never)", &journal},
         {"--no-generate", 0, OPTION_FLAG, NULL, "don't generate: those checks are then \"not run\"",
          &o.no_generate},
     };
@@ -131,6 +135,7 @@ static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
     o.recipe_path = cli->args.items[0];
     o.n_sets = sets.count;
     o.threads = cli->threads;
+    o.journal_seconds = (double)journal;
     o.say = cli->quiet ? NULL : say;
     BuildResult *result;
     int code = build_run(&result, &o, err);

@@ -1,7 +1,9 @@
 /* cmd_convert.c -- one output: a recipe, a checkpoint or a GGUF becomes a GGUF or the Hugging Face form. */
 #include "cli/cli.h"
 #include "cli/dry_run.h"
+#include "cli/fallbacks.h"
 #include "convert/hf_form.h"
+#include "convert/parts.h"
 #include "convert/produce.h"
 #include "core/output.h"
 #include "model/views.h"
@@ -11,10 +13,11 @@
 #include <strings.h>
 
 typedef struct ConvertArgs {
-    const char *out, *type, *split;
+    const char *out, *type, *split, *part;
     OptionList sets;
     uint32_t output;
-    bool hash, no_hash, dry_run, link, restart;
+    bool hash, no_hash, dry_run, link, restart, join;
+    uint32_t part_index, part_count; /* of --part; 0: none */
     float journal;
 } ConvertArgs;
 
@@ -24,16 +27,12 @@ static bool ends_with(const char *s, const char *tail) {
 }
 
 static int parse_type(const char *name, DType *out, Error *err) {
-    static const struct {
-        const char *name;
-        DType type;
-    } types[] = {{"f32", DT_F32}, {"f16", DT_F16}, {"bf16", DT_BF16}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (!strcasecmp(name, types[i].name)) {
-            *out = types[i].type;
+    for (size_t i = 0; output_type_names[i]; i++)
+        if (!strcasecmp(name, output_type_names[i])) {
+            *out = output_type_by_name(output_type_names[i]);
             return 0;
         }
-    return error_set(err, ERR_USAGE, "--type %s: f32, f16 and bf16 are offered", name);
+    return error_set(err, ERR_USAGE, "--type %s: f32, f16, bf16 and q8_0 are offered", name);
 }
 
 /* Without --type: the type in which most of the weights are stored, so that nothing is lost. (llama.cpp's
@@ -44,10 +43,6 @@ static int stored_type(const Model *m, DType *out, Error *err) {
     return error_set(err, ERR_UNSUPPORTED,
                      "%s is stored as %s: only f32, f16 and bf16 weights can be converted", m->path,
                      dtype_name(*out));
-}
-
-static const char *type_text(DType type) {
-    return type == DT_F32 ? "f32" : type == DT_F16 ? "f16" : "bf16";
 }
 
 typedef struct NamedResult {
@@ -62,8 +57,8 @@ static void print_file(const NamedResult *f) {
 }
 
 /* dry: NULL if it was done. */
-static int print_results(Cli *cli, const SourceProof *proof, const NamedResult *files, size_t n,
-                         const DryRun *dry, Error *err) {
+static int print_results(Cli *cli, const Model *model, const SourceProof *proof, const NamedResult *files,
+                         size_t n, const DryRun *dry, Error *err) {
     cli_end_progress(cli);
     if (dry && dry->how == PROOF_PLANNED) proof = NULL;
     if (!cli->json) {
@@ -83,6 +78,7 @@ static int print_results(Cli *cli, const SourceProof *proof, const NamedResult *
         if (r->sha256[0]) cJSON_AddStringToObject(file, "sha256", r->sha256);
         cJSON_AddItemToArray(array, file);
     }
+    fallbacks_json(model, doc);
     if (dry) dry_run_json(dry, doc);
     return cli_print_json(doc, err);
 }
@@ -160,7 +156,9 @@ static int write_hf(Cli *cli, const ConvertArgs *a, const Subject *s, const Sett
     }
     for (size_t i = 0; !code && i < plan->n_files; i++)
         named[i] = (NamedResult){plan->files[i].name, results[i]};
-    if (!code) code = print_results(cli, settled->proof, named, plan->n_files, a->dry_run ? &dry : NULL, err);
+    if (!code)
+        code =
+            print_results(cli, s->model, settled->proof, named, plan->n_files, a->dry_run ? &dry : NULL, err);
     free(named);
     free(results);
     hf_plan_close(plan);
@@ -188,14 +186,39 @@ static const char *nameless(const Production *p, size_t i) {
     return n == 1 ? "(hash only)" : arena_printf(p->arena, "(hash only, shard %zu of %zu)", i + 1, n);
 }
 
-static int carry_out(Cli *cli, const ConvertArgs *a, const Subject *s, const Settled *settled, Production *p,
-                     ExecuteOptions options, Error *err) {
+static int write_part(Cli *cli, const ConvertArgs *a, const GgufPlan *plan, ExecuteOptions options,
+                      Error *err) {
+    bool done;
+    PartRange range;
+    TRY(part_write(&done, &range, plan, a->out, a->part_index, a->part_count, options, err));
+    cli_end_progress(cli);
+    if (cli->json) {
+        cJSON *doc = cJSON_CreateObject();
+        cJSON_AddStringToObject(doc, "path", a->out);
+        cJSON_AddNumberToObject(doc, "part", a->part_index);
+        cJSON_AddNumberToObject(doc, "parts", a->part_count);
+        cJSON_AddNumberToObject(doc, "begin", (double)range.begin);
+        cJSON_AddNumberToObject(doc, "end", (double)range.end);
+        cJSON_AddBoolToObject(doc, "written", !done);
+        return cli_print_json(doc, err);
+    }
+    printf("part %u of %u: bytes %llu to %llu of %llu%s\n", a->part_index, a->part_count,
+           (unsigned long long)range.begin, (unsigned long long)range.end,
+           (unsigned long long)plan->file_size, done ? ", done before" : "");
+    return 0;
+}
+
+static int carry_out(Cli *cli, const ConvertArgs *a, const Subject *s, const Model *model,
+                     const Settled *settled, Production *p, ExecuteOptions options, Error *err) {
     DryRun dry = {.how = settled->how, .path = a->hash ? NULL : a->out};
     bool promised = settled->how == PROOF_PROMISED;
     if (promised || settled->how == PROOF_PLANNED) p->conversion.source = s->source;
     if (promised) p->conversion.promised = settled->proof;
+    if (a->part_index && !a->dry_run) return write_part(cli, a, p->conversion.outputs[0].plan, options, err);
     if (a->dry_run)
         TRY(convert_estimate(&dry.estimate, &p->conversion, proof_passes(settled->how), options, err));
+    else if (a->join)
+        TRY(parts_join(&p->conversion, options, err));
     else
         TRY(convert_execute(&p->conversion, options, err));
     size_t n = p->conversion.n_outputs;
@@ -207,7 +230,7 @@ static int carry_out(Cli *cli, const ConvertArgs *a, const Subject *s, const Set
         files[i].result.size = o->plan->file_size;
         if (!files[i].name) return error_memory(err, "the list of files");
     }
-    return print_results(cli, settled->proof, files, n, a->dry_run ? &dry : NULL, err);
+    return print_results(cli, model, settled->proof, files, n, a->dry_run ? &dry : NULL, err);
 }
 
 /* A whole file under a shard's name would be taken for one. */
@@ -245,10 +268,12 @@ static int write_gguf(Cli *cli, const ConvertArgs *a, const Subject *s, const Mo
         p.n_tags = s->recipe->n_tags;
         p.tags = s->recipe->tags;
     }
+    if (!code && (a->part_index || a->join) && !split_rule_is_none(&rule))
+        code = error_set(err, ERR_USAGE, "parts are written of one file: leave the split out");
     if (!code) code = check_shard_name(a->out, &rule, err);
     Product product = {.model = model, .provenance = &p, .path = a->hash ? NULL : a->out, .split = rule};
     if (!code) code = production_open(&production, &product, 1, NULL, err);
-    if (!code) code = carry_out(cli, a, s, settled, production, options, err);
+    if (!code) code = carry_out(cli, a, s, model, settled, production, options, err);
     production_close(production);
     buffer_free(&derivation);
     return code;
@@ -268,8 +293,9 @@ static int convert_gguf(Cli *cli, const ConvertArgs *a, Subject *s, ExecuteOptio
         code = a->type ? parse_type(a->type, &type, err) : stored_type(s->source, &type, err);
         if (!code) code = plain_stack(&stack, s->source, type, err);
         model = stack.top;
-        name = type_text(type);
+        name = output_type_name(type);
     }
+    if (!code) code = fallbacks_say(model, cli->quiet ? NULL : say, err);
     if (!code) code = settle(cli, a, s, &settled, err);
     if (!code) code = write_gguf(cli, a, s, model, &settled, name, options, err);
     source_proof_close(settled.proof);
@@ -281,6 +307,8 @@ static int convert_hf(Cli *cli, const ConvertArgs *a, Subject *s, ExecuteOptions
     Settled settled = {.proof = NULL};
     if (s->model->form != FORM_HF)
         return error_set(err, ERR_UNSUPPORTED, "GGUF -> Hugging Face is not offered: OUT must end in .gguf");
+    if (a->part_index || a->join)
+        return error_set(err, ERR_USAGE, "--part and --join are for GGUF; the Hugging Face form is a copy");
     if (a->type || a->split)
         return error_set(err, ERR_USAGE,
                          "--%s is for GGUF; the Hugging Face form keeps its weights and files as they are",
@@ -326,11 +354,21 @@ static int convert(Cli *cli, ConvertArgs *a, Error *err) {
     return code;
 }
 
+static int parse_part(ConvertArgs *a, Error *err) {
+    char rest;
+    if (strspn(a->part, "0123456789/") == strlen(a->part) &&
+        sscanf(a->part, "%4u/%4u%c", &a->part_index, &a->part_count, &rest) == 2 && a->part_index &&
+        a->part_index <= a->part_count && a->part_count <= PARTS_MOST)
+        return 0;
+    return error_set(err, ERR_USAGE, "--part %s: expected I/N with 1 <= I <= N <= %d, as 3/8", a->part,
+                     PARTS_MOST);
+}
+
 static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
     ConvertArgs a = {.journal = 10};
     const OptionSpec specs[] = {
         {"--out", 'o', OPTION_STRING, "OUT", "X.gguf, or a new directory for the Hugging Face form", &a.out},
-        {"--type", 0, OPTION_STRING, "T", "f32, f16 or bf16 (default: as stored)", &a.type},
+        {"--type", 0, OPTION_STRING, "T", "f32, f16, bf16 or q8_0 (default: as stored)", &a.type},
         {"--split", 0, OPTION_STRING, "S",
          "several files: 48G of tensor data in each, 128 tensors in each, metadata-first or "
          "metadata-first,48G",
@@ -348,6 +386,11 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
         {"--restart", 0, OPTION_FLAG, NULL, "begin anew, whatever a killed run has left", &a.restart},
         {"--journal", 0, OPTION_FLOAT, "SECONDS",
          "how often to note how far it is, for going on after a kill (10; 0: never)", &a.journal},
+        {"--part", 0, OPTION_STRING, "I/N",
+         "write only the I-th of N shares of a GGUF; any machine that sees the directory may write another",
+         &a.part},
+        {"--join", 0, OPTION_FLAG, NULL, "check the parts and the source, and give the file its name",
+         &a.join},
         {"--link", 0, OPTION_FLAG, NULL, "Hugging Face form: hard-link untouched files", &a.link},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
@@ -355,6 +398,9 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
     if (!a.out && !a.hash) return error_set(err, ERR_USAGE, "-o OUT is missing (or --hash)");
     if (a.out && a.hash) return error_set(err, ERR_USAGE, "--hash writes nothing: leave -o out");
     if (a.hash && a.no_hash) return error_set(err, ERR_USAGE, "--hash and --no-hash exclude each other");
+    if (a.part) TRY(parse_part(&a, err));
+    if ((a.part || a.join) && (a.hash || !a.out || (a.part && a.join)))
+        return error_set(err, ERR_USAGE, "--part I/N, then --join, each with -o OUT");
     return convert(cli, &a, err);
 }
 
@@ -366,6 +412,7 @@ const Command command_convert = {
     .examples = "  recast convert Qwen3-30B-A3B/ -o qwen3.gguf --type bf16\n"
                 "  recast convert variant.gguf -o variant.gguf --split metadata-first\n"
                 "  recast convert recipe.json --output 2 -o out.gguf\n"
-                "  recast convert recipe.json --output 1 --hash\n",
+                "  recast convert recipe.json --output 1 --hash\n"
+                "  recast convert recipe.json -o out.gguf --part 1/2   # and 2/2, then --join\n",
     .run = cmd_convert,
 };

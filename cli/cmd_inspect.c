@@ -284,6 +284,7 @@ static int cmd_inspect(Cli *cli, int argc, char **argv, Error *err) {
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     if (is_package(cli->args.items[0])) return inspect_package(cli, cli->args.items[0], err);
+    warn_interrupted_edit(cli, cli->args.items[0]);
     Subject s;
     TRY(subject_open(&s, cli->args.items[0], NULL, 0, err));
     int code = cli->json ? inspect_json(cli, s.model, hashes, err) : inspect_text(cli, s.model, hashes, err);

@@ -56,6 +56,7 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
     if (sets.count && !recipe_path)
         return error_set(err, ERR_USAGE, "--set changes the recipe of --recipe, and none is given");
     if (require) TRY(validate_groups_known(require, err));
+    warn_interrupted_edit(cli, cli->args.items[0]);
     Model *source = NULL;
     Recipe *recipe = NULL;
     int code = 0;

@@ -54,6 +54,18 @@ static int check_directory(const char *directory, bool replace, Error *err) {
     return 0;
 }
 
+enum { WORK_DIGITS = 16 };
+
+/* What unfinished work is found again by: the recipe as it is carried out. Whether the sources are the same
+ * is each output's journal's business. */
+static int work_key(char key[SHA256_HEX], const Recipe *r, Error *err) {
+    char *text = cJSON_PrintUnformatted(r->json);
+    int code = text ? sha256_bytes(key, text, strlen(text), err) : error_memory(err, "the recipe");
+    cJSON_free(text);
+    if (!code) key[WORK_DIGITS] = 0;
+    return code;
+}
+
 static int open_all(Build *b, Error *err) {
     const BuildOptions *o = b->options;
     const char *directory;
@@ -72,7 +84,11 @@ static int open_all(Build *b, Error *err) {
     b->result->directory = arena_string(b->arena, final);
     TRY(check_directory(final, o->replace, err));
     if (o->dry_run) return 0;
-    return output_dir_create(&b->directory, final, o->replace, o->allocator, err);
+    if (o->journal_seconds <= 0)
+        return output_dir_create(&b->directory, final, o->replace, o->allocator, err);
+    char key[SHA256_HEX];
+    TRY(work_key(key, b->recipe, err));
+    return output_dir_resume(&b->directory, final, o->replace, key, o->allocator, err);
 }
 
 static int prove(Build *b, Error *err) {
@@ -104,8 +120,11 @@ static int add_file(Build *b, const char *path, const FileResult *file, Error *e
 }
 
 static ExecuteOptions execute_options(const Build *b) {
-    return (ExecuteOptions){
-        .threads = b->options->threads, .progress = b->options->progress, .allocator = b->options->allocator};
+    return (ExecuteOptions){.threads = b->options->threads,
+                            .journal_seconds = b->options->journal_seconds,
+                            .restart = b->options->restart,
+                            .progress = b->options->progress,
+                            .allocator = b->options->allocator};
 }
 
 static Provenance provenance_of(const Build *b, size_t i, const char *derivation) {
@@ -278,6 +297,21 @@ static int generate_all(Build *b, const Model *model, const char *artifact, Erro
     return 0;
 }
 
+/* A type that the runner can't read is no defect of the file: it is said, and nothing is recorded. */
+static int generate_own(Build *b, const Model *model, const char *artifact, Error *err) {
+    Error found = {0};
+    int code = generate_all(b, model, artifact, &found);
+    if (code == ERR_UNSUPPORTED) {
+        char name[300];
+        snprintf(name, sizeof name, "%s: generation", artifact);
+        report_add(b->result->report, "generation", CHECK_NOT_RUN, name,
+                   "the runner does not take weights of this type");
+        return 0;
+    }
+    if (code && err) *err = found;
+    return code;
+}
+
 static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
     Artifact *a = &b->artifacts[i];
     const char *path = output_path_of(b, i);
@@ -286,13 +320,20 @@ static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
     TRY(model_open(&model, path, b->options->allocator, err));
     ValidateOptions options = validate_options(b);
     a->n_tensors = model->n_tensors;
-    int code = weights_digest(a->weights_sha256, model, b->options->threads, b->options->progress, err);
-    a->lossless = !code && !strcmp(a->weights_sha256, b->proof->weights_sha256);
+    Error no_digest = {0};
+    int code =
+        weights_digest(a->weights_sha256, model, b->options->threads, b->options->progress, &no_digest);
+    if (code == ERR_UNSUPPORTED) { /* quantized, or of a family that this version doesn't know */
+        a->weights_sha256[0] = 0;
+        code = 0;
+    } else if (code && err)
+        *err = no_digest;
+    a->lossless = !code && a->weights_sha256[0] && !strcmp(a->weights_sha256, b->proof->weights_sha256);
     if (!code)
         code = validate_artifact(b->result->report, a->path, model, b->derived.top, b->proof, n_expected,
                                  b->generations, &options, err);
     /* a lossy artifact says other things than its source: what it says is recorded as its own */
-    if (!code && !a->lossless && !b->options->no_generate) code = generate_all(b, model, a->path, err);
+    if (!code && !a->lossless && !b->options->no_generate) code = generate_own(b, model, a->path, err);
     model_close(model);
     return code;
 }
@@ -392,8 +433,12 @@ static int build_steps(Build *b, Error *err) {
     return output_dir_commit(directory, err);
 }
 
-static void build_free(Build *b) {
-    output_dir_discard(b->directory);
+/* interrupted: what can be gone on from stays. */
+static void build_free(Build *b, bool interrupted) {
+    if (interrupted)
+        output_dir_keep(b->directory);
+    else
+        output_dir_discard(b->directory);
     for (size_t i = 0; b->stacks && i < b->recipe->n_outputs; i++) recipe_stack_close(&b->stacks[i]);
     recipe_stack_close(&b->derived);
     source_proof_close(b->proof);
@@ -413,7 +458,7 @@ int build_run(BuildResult **out, const BuildOptions *options, Error *err) {
     result->arena = arena;
     Build b = {.options = options, .result = result, .arena = arena};
     int code = build_steps(&b, err);
-    build_free(&b);
+    build_free(&b, code == ERR_INTERRUPTED);
     *out = result;
     return code;
 }

@@ -17,6 +17,8 @@ typedef struct BuildOptions {
     bool link;                     /* hard-link untouched files of the Hugging Face form */
     bool replace;                  /* an existing directory is swapped out at the end */
     bool no_generate;              /* leave generation out: its checks are then "not run" */
+    double journal_seconds;        /* as in ExecuteOptions; a killed build then goes on */
+    bool restart;                  /* begin anew */
     bool dry_run;                  /* plan only: files and estimate are set, nothing is made */
     void (*say)(const char *text); /* messages for the user; NULL: none */
     unsigned threads;

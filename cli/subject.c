@@ -1,6 +1,8 @@
 /* subject.c -- opening what users name: a recipe, a checkpoint directory or a GGUF. */
 #include "cli/cli.h"
+#include "convert/in_place.h"
 #include "model/model.h"
+#include <stdio.h>
 #include <string.h>
 
 static bool ends_with(const char *s, const char *tail) {
@@ -45,4 +47,13 @@ void subject_close(Subject *s) {
     model_close(s->source);
     recipe_close(s->recipe);
     memset(s, 0, sizeof *s);
+}
+
+void warn_interrupted_edit(const Cli *cli, const char *path) {
+    bool interrupted;
+    if (cli->quiet || in_place_interrupted(&interrupted, path, NULL) || !interrupted) return;
+    fprintf(stderr,
+            "recast %s: an edit of %s was cut short, so this may be neither what it was nor what it should "
+            "become; recast edit --in-place %s puts it back\n",
+            cli->command->name, path, path);
 }

@@ -198,6 +198,10 @@ static int check_key(const char *key, Error *err) {
         return error_set(err, ERR_USAGE,
                          "general.alignment decides where tensors lie and can't be edited; 32 is written");
     }
+    if (strcmp(key, "recast.pad") == 0) {
+        return error_set(err, ERR_USAGE,
+                         "recast.pad is written, and left out, as the place of the tensor data demands");
+    }
     if (strncmp(key, "recast.", 7) == 0) {
         return error_set(err, ERR_USAGE,
                          "%.80s is provenance, which is not edited; recast.edited will say that the file was",

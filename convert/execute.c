@@ -5,6 +5,7 @@
  * the page cache holds; convert_estimate (estimate.h) tells. */
 #include "convert/execute.h"
 
+#include "convert/clone.h"
 #include "convert/gguf_verify.h"
 #include "convert/journal.h"
 #include "convert/output_walk.h"
@@ -78,7 +79,10 @@ static int open_output(Job *job, size_t i, Error *err) {
     TRY(not_a_source(o->plan->model, o->path, err));
     TRY(not_a_source(job->conversion->source, o->path, err));
     TRY(create_output(job, &w->output, o->path, err));
-    job->files[job->n_files++] = (PlannedFile){w->output, o->plan->file_size};
+    TRY(clone_share(&w->data_there, w->output, o->plan, err));
+    /* what it still needs */
+    uint64_t size = w->data_there ? o->plan->data_offset : o->plan->file_size;
+    job->files[job->n_files++] = (PlannedFile){w->output, size};
     return 0;
 }
 
@@ -93,9 +97,10 @@ static int open_outputs(Job *job, Error *err) {
     for (size_t i = 0; i < n; i++) TRY(open_output(job, i, err));
     job->owned = true;
     TRY(preflight(job->files, job->n_files, err));
-    for (size_t i = 0; i < n; i++)
-        if (job->outputs[i].output)
-            TRY(output_reserve(job->outputs[i].output, job->outputs[i].plan->file_size, err));
+    for (size_t i = 0; i < n; i++) {
+        OutputWalk *w = &job->outputs[i];
+        if (w->output && !w->data_there) TRY(output_reserve(w->output, w->plan->file_size, err));
+    }
     return 0;
 }
 
@@ -145,6 +150,19 @@ static const char *phase_name(char *buffer, size_t size, const Job *job) {
     return buffer;
 }
 
+/* Where nothing is hashed, no byte of plain data has to come by here. */
+static int copy_in_kernel(Job *job, Error *err) {
+    char phase[300];
+    if (!job->options->no_hash || job->conversion->source) return 0;
+    for (size_t i = 0; i < job->conversion->n_outputs; i++) {
+        OutputWalk *w = &job->outputs[i];
+        if (!w->output || w->data_there) continue;
+        TRY(clone_copy(&w->data_there, w->output, w->plan, job->options->progress,
+                       phase_name(phase, sizeof phase, job), err));
+    }
+    return 0;
+}
+
 static int run(Job *job, Error *err) {
     char phase[300];
     WalkOptions options = {.threads = job->options->threads,
@@ -192,6 +210,7 @@ static int commit(Job *job, Error *err) {
 
 static int carry_out(Job *job, SourceProof **proof, Error *err) {
     TRY(open_outputs(job, err));
+    TRY(copy_in_kernel(job, err));
     TRY(open_walks(job, err));
     TRY(go_on(job, err));
     TRY(run(job, err));

@@ -65,7 +65,7 @@ static int fill(const Walk *w, const Piece *p, uint8_t *buffer, Error *err) {
         memcpy(buffer, o->plan->header.data + p->begin, p->length);
     else
         TRY(fill_data(o, p, buffer, err));
-    if (!o->output) return 0;
+    if (!o->output || (o->data_there && p->begin >= o->plan->data_offset)) return 0;
     TRY(output_write(o->output, p->begin, buffer, p->length, err));
     uint64_t step = p->begin / BEHIND, end = (p->begin + p->length) / BEHIND;
     if (step && step != end) output_start(o->output, (step - 1) * BEHIND, (end - step) * BEHIND);
@@ -119,7 +119,8 @@ Walk output_walk(OutputWalk *context, unsigned group) {
     return (Walk){.kind = context->hash ? &hashed : &unhashed,
                   .context = context,
                   .group = group,
-                  .length = context->plan->file_size};
+                  .length = context->data_there && !context->hash ? context->plan->data_offset
+                                                                  : context->plan->file_size};
 }
 
 void output_walk_save(const Walk *w, Buffer *out) {

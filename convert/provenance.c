@@ -191,17 +191,20 @@ static int get_recipe(ProvenanceRead *out, const Metadata *m, Error *err) {
                      out->derivation_sha256);
 }
 
-static const GgufKv *find_prefix(const Metadata *m, const char *prefix) {
+/* recast.pad (clone.h) tells nothing and stands in files of any origin. */
+static const GgufKv *find_any(const Metadata *m) {
     for (size_t i = 0; i < metadata_slots(m); i++) {
         const GgufKv *kv = metadata_slot(m, i);
-        if (!kv->removed && strncmp(kv->key.data, prefix, strlen(prefix)) == 0) return kv;
+        if (kv->removed || strncmp(kv->key.data, "recast.", 7) || !strcmp(kv->key.data, "recast.pad"))
+            continue;
+        return kv;
     }
     return NULL;
 }
 
 int provenance_read(ProvenanceRead *out, const Metadata *m, Error *err) {
     *out = (ProvenanceRead){0};
-    const GgufKv *any = find_prefix(m, "recast.");
+    const GgufKv *any = find_any(m);
     if (!any) return 0;
     out->present = true;
     if (!metadata_get(m, "recast.derivation")) {

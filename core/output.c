@@ -181,12 +181,12 @@ static int open_partial(Output *o, bool shared, uint64_t *size, Error *err) {
     return 0;
 }
 
-static int name_partial(Output *o, const char *key, Error *err) {
+int partial_name(char out[HIDDEN_NAME_SIZE], const char *name, const char *key, Error *err) {
     size_t digits = strspn(key, "0123456789abcdef"), used;
     if (digits < 1 || digits > 32 || key[digits])
         return error_set(err, ERR_IO, "\"%s\" is no key for a partial file", key);
-    used = utf8_cut(o->name, strlen(o->name), HIDDEN_NAME_SIZE - sizeof "...partial" - digits);
-    snprintf(o->temporary, sizeof o->temporary, ".%.*s.%s.partial", (int)used, o->name, key);
+    used = utf8_cut(name, strlen(name), HIDDEN_NAME_SIZE - sizeof "...partial" - digits);
+    snprintf(out, HIDDEN_NAME_SIZE, ".%.*s.%s.partial", (int)used, name, key);
     return 0;
 }
 
@@ -194,7 +194,7 @@ int output_resume(Output **out, const char *path, const char *key, bool shared, 
                   const Allocator *allocator, Error *err) {
     Output *o = NULL;
     int code = prepare(&o, path, allocator, err);
-    if (!code) code = name_partial(o, key, err);
+    if (!code) code = partial_name(o->temporary, o->name, key, err);
     if (!code) code = open_partial(o, shared, size, err);
     if (code && o) free_output(o);
     *out = code ? NULL : o;

@@ -49,12 +49,22 @@ typedef struct OutputDir OutputDir;
  * `replace`, which swaps the old one out at commit. */
 int output_dir_create(OutputDir **out, const char *path, bool replace, const Allocator *allocator,
                       Error *err) MUST_CHECK;
+/* As output_dir_create, but the hidden directory is named after `key` (".NAME.KEY.partial"; key: 1 to 32 hex
+ * digits) and stays when the process dies; the next call with the same path and key takes it up again, with
+ * the unfinished files in it (output_resume's and journals) and nothing else. A lock keeps a second process
+ * out (ERR_IO); ERR_IO too if something else has the name. Unfinished files that are left at commit are
+ * removed. */
+int output_dir_resume(OutputDir **out, const char *path, bool replace, const char *key,
+                      const Allocator *allocator, Error *err) MUST_CHECK;
 const char *output_dir_staging(const OutputDir *d); /* where to write until commit; borrowed */
 const char *output_dir_path(const OutputDir *d);    /* the final path; borrowed */
 /* Renames into place (an old directory is removed after the swap) and frees d, also on failure; then the old
  * directory stays as it was. Files written there must have been flushed, as Output and copy_file do. */
 int output_dir_commit(OutputDir *d, Error *err) MUST_CHECK;
 void output_dir_discard(OutputDir *d); /* NULL-safe: removes the staging directory with all in it, frees d */
+/* NULL-safe: frees d and leaves the staging directory for output_dir_resume if a journal in it tells how to
+ * go on; else as output_dir_discard. */
+void output_dir_keep(OutputDir *d);
 
 /* mkdir -p */
 int make_directories(const char *path, Error *err) MUST_CHECK;

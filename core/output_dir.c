@@ -8,12 +8,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct OutputDir {
     const Allocator *allocator;
     int parent;
+    int lock; /* the staging directory, held while it is ours; -1: it needs none */
     bool replace;
     const char *name;   /* in path */
     char *staging_name; /* in staging */
@@ -120,37 +122,113 @@ static int create_staging(OutputDir *d, Error *err) {
     return error_sys(err, ERR_IO, errno, "cannot create the directory %s", d->path);
 }
 
+/* ---- staging that survives the process ---- */
+
+static bool ends_with(const char *name, const char *end) {
+    size_t n = strlen(name), e = strlen(end);
+    return n > e && !strcmp(name + n - e, end);
+}
+
+static bool is_unfinished(const char *name) {
+    return name[0] == '.' && (ends_with(name, ".partial") || ends_with(name, ".journal"));
+}
+
+static bool is_finished(const char *name) {
+    return !is_unfinished(name);
+}
+
+static bool is_journal(const char *name) {
+    return name[0] == '.' && ends_with(name, ".journal");
+}
+
+/* Calls for each entry that `which` picks: removes it (0 or errno), or, with count, counts it. */
+static int each_entry(int directory, bool (*which)(const char *name), size_t *count) {
+    int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    int sys = dir ? 0 : errno;
+    if (!dir && fd >= 0) close(fd);
+    const struct dirent *entry;
+    while (dir && !sys && (entry = readdir(dir))) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") || !which(entry->d_name)) continue;
+        if (count)
+            ++*count;
+        else
+            sys = remove_tree(directory, entry->d_name);
+    }
+    if (dir) closedir(dir);
+    return sys;
+}
+
+/* The name can be guessed, so whatever has it is trusted only if we could have made it. */
+static int take_staging(OutputDir *d, Error *err) {
+    struct stat s;
+    d->lock = openat(d->parent, d->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (d->lock < 0 || fstat(d->lock, &s) != 0 || s.st_uid != geteuid())
+        return error_set(err, ERR_IO,
+                         "%s stands where the unfinished %s would be, and is not ours: remove it",
+                         d->staging_name, d->path);
+    if (flock(d->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return error_set(err, ERR_IO, "%s is being made by another process", d->path);
+    int sys = each_entry(d->lock, is_finished, NULL);
+    return sys ? error_sys(err, ERR_IO, sys, "cannot tidy up %s", d->staging) : 0;
+}
+
+static int resume_staging(OutputDir *d, const char *key, Error *err) {
+    char hidden[HIDDEN_NAME_SIZE];
+    size_t parent_length = (size_t)(d->name - d->path);
+    TRY(partial_name(hidden, d->name, key, err));
+    memcpy(d->staging, d->path, parent_length);
+    memcpy(d->staging + parent_length, hidden, strlen(hidden) + 1);
+    d->staging_name = d->staging + parent_length;
+    if (mkdirat(d->parent, hidden, 0777) != 0 && errno != EEXIST)
+        return error_sys(err, ERR_IO, errno, "cannot create the directory %s", d->path);
+    return take_staging(d, err);
+}
+
+/* ---- opening and closing ---- */
+
 static void free_dir(OutputDir *d) {
+    if (d->lock >= 0) close(d->lock);
     if (d->parent >= 0) close(d->parent);
     mem_free(d->allocator, d);
 }
 
-static int prepare(OutputDir *d, Error *err) {
+static int prepare(OutputDir *d, const char *key, Error *err) {
     TRY(check_name(d->path, err));
     TRY(open_parent(&d->parent, d->path, err));
     TRY(check_old(d, err));
-    return create_staging(d, err);
+    return key ? resume_staging(d, key, err) : create_staging(d, err);
 }
 
-int output_dir_create(OutputDir **out, const char *path, bool replace, const Allocator *allocator,
-                      Error *err) {
+static int open_dir(OutputDir **out, const char *path, bool replace, const char *key,
+                    const Allocator *allocator, Error *err) {
     *out = NULL;
     size_t length = strlen(path);
     while (length > 1 && path[length - 1] == '/') length--;
     OutputDir *d = mem_alloc(allocator, sizeof *d + 2 * (length + 1) + HIDDEN_NAME_SIZE);
     if (!d) return error_memory(err, path);
-    *d = (OutputDir){.allocator = allocator, .parent = -1, .replace = replace};
+    *d = (OutputDir){.allocator = allocator, .parent = -1, .lock = -1, .replace = replace};
     memcpy(d->path, path, length);
     d->path[length] = '\0';
     d->name = last_component(d->path);
     d->staging = d->path + length + 1;
-    int code = prepare(d, err);
+    int code = prepare(d, key, err);
     if (code) {
         free_dir(d);
         return code;
     }
     *out = d;
     return 0;
+}
+
+int output_dir_create(OutputDir **out, const char *path, bool replace, const Allocator *allocator,
+                      Error *err) {
+    return open_dir(out, path, replace, NULL, allocator, err);
+}
+
+int output_dir_resume(OutputDir **out, const char *path, bool replace, const char *key,
+                      const Allocator *allocator, Error *err) {
+    return open_dir(out, path, replace, key, allocator, err);
 }
 
 const char *output_dir_staging(const OutputDir *d) {
@@ -166,6 +244,14 @@ void output_dir_discard(OutputDir *d) {
     free_dir(d);
 }
 
+void output_dir_keep(OutputDir *d) {
+    size_t journals = 0;
+    if (d && d->lock >= 0 && each_entry(d->lock, is_journal, &journals) == 0 && journals)
+        free_dir(d);
+    else
+        output_dir_discard(d);
+}
+
 /* For file systems that can't exchange: the old directory steps aside, and comes back if the new one can't
  * step in. */
 static int swap_in_two_steps(OutputDir *d) {
@@ -177,7 +263,7 @@ static int swap_in_two_steps(OutputDir *d) {
         renameat(d->parent, aside, d->parent, d->name);
         return sys;
     }
-    strcpy(d->staging_name, aside); /* as after an exchange; hidden names of one name are equally long */
+    strcpy(d->staging_name, aside); /* as after an exchange; there is room for any hidden name */
     return 0;
 }
 
@@ -203,7 +289,8 @@ static int flush_staging(const OutputDir *d) {
 
 int output_dir_commit(OutputDir *d, Error *err) {
     bool old = false;
-    int sys = flush_staging(d);
+    int sys = d->lock >= 0 ? each_entry(d->lock, is_unfinished, NULL) : 0;
+    if (!sys) sys = flush_staging(d);
     if (!sys) sys = put_in_place(d, &old);
     if (sys) {
         int code = error_sys(err, ERR_IO, sys, "cannot put the directory %s in place", d->path);

@@ -14,6 +14,8 @@ int check_name(const char *path, Error *err) MUST_CHECK;
 int open_parent(int *directory, const char *path, Error *err) MUST_CHECK;
 /* ".NAME.0123456789abcdef.tmp", with 64 random bits; a long NAME is cut to fit. */
 void hidden_name(char out[HIDDEN_NAME_SIZE], const char *name);
+/* ".NAME.KEY.partial"; ERR_IO if the key is none. */
+int partial_name(char out[HIDDEN_NAME_SIZE], const char *name, const char *key, Error *err) MUST_CHECK;
 int flush_file(int fd);             /* fsync; 0 or errno */
 int flush_directory(int directory); /* the same, and no error where directories can't be flushed */
 int remove_tree(int directory, const char *name); /* never follows a symbolic link; 0 or errno */

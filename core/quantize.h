@@ -17,6 +17,9 @@ typedef struct FloatRows {
     const void *data; /* n_rows * row_elements elements, one after the other; may be unaligned */
     size_t n_rows, row_elements;
     uint64_t first_row; /* the number of the first one within its tensor, for messages */
+    /* How much each column matters: row_elements weights of an importance matrix, the same for every row.
+     * NULL: none. Formats without a use for it (Q8_0) ignore it. */
+    const float *importance;
 } FloatRows;
 
 /* One way to quantize. row_elements is a multiple of the block. `out` may be unaligned. Gives the number of

@@ -11,6 +11,12 @@
 enum { SCALE_TOO_LARGE = 0x477FF000 };
 
 extern const Quantizer quantizer_q8_0;
+/* quantize_legacy.c */
+extern const Quantizer quantizer_q4_0, quantizer_q4_1, quantizer_q5_0, quantizer_q5_1;
+/* quantize_iq4.c */
+extern const Quantizer quantizer_iq4_nl, quantizer_iq4_xs;
+/* quantize_k.c */
+extern const Quantizer quantizer_q2_k, quantizer_q3_k, quantizer_q4_k, quantizer_q5_k, quantizer_q6_k;
 
 /* quantize_q8_0.c: the definition. */
 size_t quantize_q8_0_reference(void *out, const FloatRows *rows);

@@ -12,9 +12,10 @@
 
 enum {
     WINDOW_BYTES = 1 << 18,
-    MAX_NAME = 63,      /* bytes of a tensor name: ggml's GGML_MAX_NAME less the NUL */
-    MIN_KV_BYTES = 14,  /* key length, one byte of key, type, one byte of value */
-    MIN_INFO_BYTES = 24 /* name length, n_dims, type, offset */
+    MANY_STRINGS = 1 << 18, /* a vocabulary of today has fewer, and is read without growing */
+    MAX_NAME = 63,          /* bytes of a tensor name: ggml's GGML_MAX_NAME less the NUL */
+    MIN_KV_BYTES = 14,      /* key length, one byte of key, type, one byte of value */
+    MIN_INFO_BYTES = 24     /* name length, n_dims, type, offset */
 };
 static const uint64_t MAX_STRING = 1u << 30, MAX_ARRAY = 1u << 30;
 
@@ -32,7 +33,7 @@ typedef struct Reader {
 
 /* ---- bytes ---- */
 
-static int take(Reader *r, void *out, uint64_t n, const char *what) {
+static int check_left(const Reader *r, uint64_t n, const char *what) {
     if (n > r->size - r->at)
         return error_at(r->err, ERR_FORMAT, r->at,
                         "%s: the file ends within %s: %llu bytes are needed, %llu are left; it may be "
@@ -40,19 +41,48 @@ static int take(Reader *r, void *out, uint64_t n, const char *what) {
                         r->path, what, (unsigned long long)n, (unsigned long long)(r->size - r->at));
     if (n > r->limit || r->at > r->limit - n)
         return error_at(r->err, ERR_LIMIT, r->at, "%s: the header goes beyond 1 GiB at %s", r->path, what);
+    return 0;
+}
+
+/* Brings the next n bytes, no more than a window, into it. *out is good until the next call. */
+static int look(Reader *r, const uint8_t **out, uint64_t n, const char *what) {
+    TRY(check_left(r, n, what));
+    if (r->at < r->window_at || r->at + n > r->window_at + r->window_length) {
+        uint64_t left = r->size - r->at;
+        r->window_at = r->at;
+        r->window_length = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
+        TRY(input_read(r->in, r->window_at, r->window, r->window_length, r->err));
+    }
+    *out = r->window + (r->at - r->window_at);
+    return 0;
+}
+
+static int take(Reader *r, void *out, uint64_t n, const char *what) {
+    const uint8_t *bytes;
     if (n > WINDOW_BYTES) {
+        TRY(check_left(r, n, what));
         TRY(input_read(r->in, r->at, out, (size_t)n, r->err));
     } else {
-        if (r->at < r->window_at || r->at + n > r->window_at + r->window_length) {
-            uint64_t left = r->size - r->at;
-            r->window_at = r->at;
-            r->window_length = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
-            TRY(input_read(r->in, r->window_at, r->window, r->window_length, r->err));
-        }
-        if (n) memcpy(out, r->window + (r->at - r->window_at), (size_t)n);
+        TRY(look(r, &bytes, n, what));
+        if (n) memcpy(out, bytes, (size_t)n);
     }
     r->at += n;
     return 0;
+}
+
+/* Text with a NUL behind it, in the arena. A vocabulary has 300,000 short ones: they are packed. */
+static int take_text(Reader *r, const char **out, uint64_t n, const char *what) {
+    const uint8_t *bytes;
+    if (n > WINDOW_BYTES) {
+        char *text = arena_alloc(r->arena, (size_t)n + 1, 1);
+        if (!text) return error_memory(r->err, what);
+        *out = text;
+        return take(r, text, n, what);
+    }
+    TRY(look(r, &bytes, n, what));
+    r->at += n;
+    *out = arena_copy(r->arena, (const char *)bytes, (size_t)n);
+    return *out ? 0 : error_memory(r->err, what);
 }
 
 static int take_u32(Reader *r, uint32_t *out, const char *what) {
@@ -80,11 +110,8 @@ static int take_string(Reader *r, GgufString *out, const char *what) {
         return error_at(r->err, ERR_FORMAT, start,
                         "%s: the length of %s is %llu, but only %llu bytes are left", r->path, what,
                         (unsigned long long)length, (unsigned long long)(r->size - r->at));
-    char *bytes = arena_alloc(r->arena, (size_t)length + 1, 1);
-    if (!bytes) return error_memory(r->err, what);
-    TRY(take(r, bytes, length, what));
-    *out = (GgufString){bytes, length};
-    return 0;
+    out->length = length;
+    return take_text(r, &out->data, length, what);
 }
 
 /* ---- key-values ---- */
@@ -92,7 +119,7 @@ static int take_string(Reader *r, GgufString *out, const char *what) {
 static int take_strings(Reader *r, GgufArray *a, const char *what) {
     /* The count is a claim until that many strings have been read: memory follows the bytes, not the claim.
      */
-    uint64_t capacity = a->count < 65536 ? a->count : 65536;
+    uint64_t capacity = a->count < MANY_STRINGS ? a->count : MANY_STRINGS;
     GgufString *strings = arena_alloc(r->arena, (size_t)capacity, sizeof *strings);
     if (!strings) return error_memory(r->err, what);
     for (uint64_t i = 0; i < a->count; i++) {

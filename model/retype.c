@@ -1,7 +1,8 @@
-/* retype.c -- the same tensors in another float type. It adds one row transform to each tensor whose type
- * changes, and nothing to the others, which stay copies of their extents. Which type a tensor gets is
- * llama.cpp's converter's policy. */
+/* retype.c -- the same tensors in another type, cast or quantized. It adds one row transform to each tensor
+ * whose type changes, and nothing to the others, which stay copies of their extents. Which type a tensor gets
+ * is llama.cpp's converter's policy. */
 #include "core/floats.h"
+#include "core/quantize.h"
 #include "model/family.h"
 #include "model/views.h"
 #include <string.h>
@@ -19,7 +20,24 @@ uint32_t gguf_file_type(DType type) {
     }
 }
 
-/* ---- the transform ---- */
+/* ---- names of types ---- */
+
+static const DType offered[] = {DT_F32, DT_F16, DT_BF16, DT_Q8_0};
+const char *const output_type_names[] = {"f32", "f16", "bf16", "q8_0", NULL};
+
+DType output_type_by_name(const char *name) {
+    for (size_t i = 0; name && output_type_names[i]; i++)
+        if (!strcmp(output_type_names[i], name)) return offered[i];
+    return DT_NONE;
+}
+
+const char *output_type_name(DType type) {
+    for (size_t i = 0; output_type_names[i]; i++)
+        if (offered[i] == type) return output_type_names[i];
+    return NULL;
+}
+
+/* ---- the transforms ---- */
 
 /* A finite weight that F16 can't hold would become infinite and ruin the model. An infinity or NaN that was
  * there before is passed on: judging the source is validate's work. */
@@ -47,6 +65,17 @@ static int apply_cast(const RowTransform *t, uint64_t first_row, uint64_t n_rows
     size_t n = (size_t)(n_rows * row_elements);
     TRY(floats_convert(t->to, out, t->from, in, n, err));
     return t->to == DT_F16 ? check_overflow(t, in, out, n, first_row, row_elements, err) : 0;
+}
+
+static int apply_quantize(const RowTransform *t, uint64_t first_row, uint64_t n_rows, uint64_t row_elements,
+                          const void *in, void *out, Error *err) {
+    FloatRows rows = {.type = t->from,
+                      .data = in,
+                      .n_rows = (size_t)n_rows,
+                      .row_elements = (size_t)row_elements,
+                      .first_row = first_row};
+    int code = quantize_rows(t->to, out, &rows, err);
+    return code ? error_wrap(err, code, "%s", (const char *)t->context) : 0;
 }
 
 /* ---- which type ---- */
@@ -90,6 +119,13 @@ DType gguf_common_type(const Model *m) {
     return best;
 }
 
+/* Rows that are no whole number of blocks can't be quantized: llama.cpp's converter makes them F16. */
+static const DType FALLBACK = DT_F16;
+
+static bool rows_fit(const Tensor *t, DType type) {
+    return t->dims[0] % dtype_info(type)->block == 0;
+}
+
 /* The type that a tensor gets. Integers stay: they are tables, not weights. */
 static DType type_for(const Model *base, const Tensor *t, DType asked, DType common) {
     if (!dtype_is_float(t->type)) return t->type;
@@ -98,12 +134,14 @@ static DType type_for(const Model *base, const Tensor *t, DType asked, DType com
         bool known = base->family && family_find_spec(base->family, &base->params, t->name, &spec);
         return known && spec.keep_f32 ? DT_F32 : t->type;
     }
-    return keeps_f32(base, t, common) ? DT_F32 : asked;
+    if (keeps_f32(base, t, common)) return DT_F32;
+    return rows_fit(t, asked) ? asked : FALLBACK;
 }
 
+/* What is quantized as asked already stays, as with llama-quantize. */
 static int check_stored(const Model *base, const Tensor *t, DType asked, Error *err) {
     const DTypeInfo *info = dtype_info(t->type);
-    if (asked == DT_NONE || (info && info->block == 1)) return 0;
+    if (asked == DT_NONE || t->type == asked || (info && info->block == 1)) return 0;
     return error_set(
         err, ERR_UNSUPPORTED,
         "%s: tensor %s is already quantized (%s); give the float model, or leave out the type to keep it",
@@ -112,37 +150,53 @@ static int check_stored(const Model *base, const Tensor *t, DType asked, Error *
 
 /* ---- the view ---- */
 
+typedef struct Retyped {
+    Model model; /* first, so that a Model can be taken for what it is part of */
+    const char **fallbacks;
+    size_t n_fallbacks;
+} Retyped;
+
 static int retype_tensor(Tensor *t, DType to, Error *err) {
     if (t->type == to) return 0;
     if (t->n_transforms == TENSOR_MAX_TRANSFORMS)
         return error_set(err, ERR_LIMIT, "tensor %s: more than %d transforms in a row", t->name,
                          TENSOR_MAX_TRANSFORMS);
     t->transforms[t->n_transforms++] =
-        (RowTransform){.from = t->type, .to = to, .apply = apply_cast, .context = t->name};
+        (RowTransform){.from = t->type,
+                       .to = to,
+                       .apply = dtype_is_float(to) ? apply_cast : apply_quantize,
+                       .context = t->name};
     t->type = to;
     return 0;
 }
 
-static int retype_all(Model *m, const Model *base, DType type, Error *err) {
-    Tensor *tensors = arena_alloc(m->arena, base->n_tensors, sizeof *tensors);
-    if (!tensors) return error_memory(err, "the tensor table");
+static int retype_all(Retyped *r, const Model *base, DType type, Error *err) {
+    Arena *arena = r->model.arena;
+    Tensor *tensors = arena_alloc(arena, base->n_tensors, sizeof *tensors);
+    r->fallbacks = arena_alloc(arena, base->n_tensors, sizeof *r->fallbacks);
+    if (!tensors || !r->fallbacks) return error_memory(err, "the tensor table");
     DType common = gguf_common_type(base);
     for (size_t i = 0; i < base->n_tensors; i++) {
         tensors[i] = base->tensors[i];
         TRY(check_stored(base, &tensors[i], type, err));
-        TRY(retype_tensor(&tensors[i], type_for(base, &tensors[i], type, common), err));
+        DType to = type_for(base, &tensors[i], type, common);
+        TRY(retype_tensor(&tensors[i], to, err));
+        if (type != DT_NONE && to == FALLBACK && !rows_fit(&tensors[i], type))
+            r->fallbacks[r->n_fallbacks++] = tensors[i].name;
     }
-    m->tensors = tensors;
+    r->model.tensors = tensors;
     return 0;
 }
 
-/* A quantization mixture (Q4_K_M) can't be told from types alone: then what the file says of itself stays. */
+/* A quantization mixture (Q4_K_M) can't be told from types alone: without a type what the file says of itself
+ * stays. */
 static int set_file_type(Model *m, const Model *base, DType type, Error *err) {
     Metadata *metadata;
     TRY(metadata_copy(&metadata, base->metadata, m->arena, err));
     m->metadata = metadata;
     DType common = type == DT_NONE ? gguf_common_type(base) : type;
-    if (!dtype_is_float(common)) return 0;
+    if (type == DT_NONE && !dtype_is_float(common)) return 0;
+    if (!dtype_is_float(common)) TRY(metadata_set_u32(metadata, "general.quantization_version", 2, err));
     return metadata_set_u32(metadata, "general.file_type", gguf_file_type(common), err);
 }
 
@@ -154,23 +208,24 @@ int retype_open(Model **out, const Model *base, DType type, const Allocator *all
     *out = NULL;
     if (base->form != FORM_GGUF || !base->metadata)
         return error_set(err, ERR_UNSUPPORTED, "%s: types are chosen for the GGUF form only", base->path);
-    if (type != DT_NONE && !dtype_is_float(type))
-        return error_set(err, ERR_UNSUPPORTED, "type %s is not offered: f32, f16, bf16", dtype_name(type));
+    if (type != DT_NONE && !output_type_name(type))
+        return error_set(err, ERR_UNSUPPORTED, "type %s is not offered: f32, f16, bf16 and q8_0 are",
+                         dtype_name(type));
     Arena *arena;
     TRY(arena_open(&arena, allocator, err));
-    Model *m = arena_alloc(arena, 1, sizeof *m);
-    int code = m ? 0 : error_memory(err, "a retyped model");
+    Retyped *r = arena_alloc(arena, 1, sizeof *r);
+    int code = r ? 0 : error_memory(err, "a retyped model");
     if (!code) {
-        *m = *base;
-        m->arena = arena;
-        m->close = close_view;
-        code = retype_all(m, base, type, err);
+        r->model = *base;
+        r->model.arena = arena;
+        r->model.close = close_view;
+        code = retype_all(r, base, type, err);
     }
-    if (!code) code = set_file_type(m, base, type, err);
+    if (!code) code = set_file_type(&r->model, base, type, err);
     if (code)
         arena_close(arena);
     else
-        *out = m;
+        *out = &r->model;
     return code;
 }
 
@@ -181,4 +236,12 @@ bool retype_is_lossless(const Model *retyped) {
             if (t->transforms[k].to != DT_F32 && t->transforms[k].to != t->transforms[k].from) return false;
     }
     return true;
+}
+
+size_t retype_fallbacks(const Model *retyped, const char *const **names) {
+    *names = NULL;
+    if (!retyped || retyped->close != close_view) return 0;
+    const Retyped *r = (const Retyped *)retyped;
+    *names = r->fallbacks;
+    return r->n_fallbacks;
 }

@@ -31,14 +31,25 @@ typedef struct GgufNamesOptions {
 int gguf_names_open(Model **out, const Model *base, const GgufNamesOptions *options,
                     const Allocator *allocator, Error *err) MUST_CHECK;
 
-/* retype -- every weight matrix as F32, F16 or BF16 (DT_NONE: as stored); norms and router become F32. Base
- * must be FORM_GGUF of float types; of a GGUF of unknown family, tensors with fewer than 2 dimensions and
- * those that are F32 by policy keep F32. Sets general.file_type. An F16 overflow (finite to infinite) is an
- * error when read. */
+/* retype -- every weight matrix as F32, F16, BF16 or Q8_0 (DT_NONE: as stored); norms and router become F32.
+ * Base must be FORM_GGUF of float types (a tensor that is quantized as asked already stays); of a GGUF of
+ * unknown family, tensors with fewer than 2 dimensions and those that are F32 by policy keep F32. Quantized
+ * types: a tensor whose rows are no multiple of the block becomes F16 instead, as llama.cpp's converter has
+ * it. Sets general.file_type. Errors when read: a finite number that F16 can't hold; NaN or infinity where
+ * blocks are made. */
 int retype_open(Model **out, const Model *base, DType type, const Allocator *allocator,
                 Error *err) MUST_CHECK;
-/* Does retyping to `type` keep every value of the base's stored types? (BF16 -> F16 does not by type.) */
+/* Does retyping to `type` keep every value of the base's stored types? (BF16 -> F16 and BF16 -> Q8_0 do not
+ * by type.) */
 bool retype_is_lossless(const Model *retyped);
+/* How many tensors got F16 for the rows' sake, and their names, which live as long as the view. 0 for any
+ * other model. */
+size_t retype_fallbacks(const Model *retyped, const char *const **names);
+
+/* The types that retype offers, by the names that recipes, --type and recast.output use. */
+extern const char *const output_type_names[]; /* "bf16", lower case, NULL-terminated */
+DType output_type_by_name(const char *name);  /* DT_NONE if it is none of them, or NULL */
+const char *output_type_name(DType type);     /* NULL if it is not offered */
 
 /* general.file_type for a type: 0 F32, 1 F16, 32 BF16, 7 Q8_0. */
 uint32_t gguf_file_type(DType type);

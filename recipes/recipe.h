@@ -16,7 +16,7 @@ typedef enum OutputFormat { OUTPUT_GGUF, OUTPUT_HF } OutputFormat;
 
 typedef struct RecipeOutput {
     OutputFormat format;
-    DType type;            /* GGUF: DT_F32, DT_F16 or DT_BF16 */
+    DType type;            /* GGUF: one of output_type_names */
     const char *type_name; /* as asked, lower case: "bf16"; "" for hf */
     uint32_t bake_dynamic; /* "gguf_dynamic": {"bake": L}; 0 if absent */
     SplitRule split;       /* "split": "48G", 128, "metadata-first"; all zero if absent */

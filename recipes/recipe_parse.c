@@ -1,5 +1,6 @@
 /* recipe_parse.c -- the recipe format, version 1: what a recipe may say, checked and turned into a Recipe.
  * recipe.schema.json says the same to editors; a test holds both together with the shipped recipes. */
+#include "model/views.h"
 #include "recipes/fields.h"
 #include "recipes/recipe_private.h"
 #include <stdio.h>
@@ -52,13 +53,11 @@ static const KeyRule package_keys[] = {
     {NULL, NULL}};
 
 /* Types of the format that this version does not write: llama.cpp's names. */
-static const char *const quantized[] = {
-    "q1_0",   "q2_0",   "q4_0",    "q4_1",   "q5_0",   "q5_1",   "q8_0",    "q2_k",   "q2_k_s", "q3_k",
-    "q3_k_s", "q3_k_m", "q3_k_l",  "q4_k",   "q4_k_s", "q4_k_m", "q5_k",    "q5_k_s", "q5_k_m", "q6_k",
-    "iq1_s",  "iq1_m",  "iq2_xxs", "iq2_xs", "iq2_s",  "iq2_m",  "iq3_xxs", "iq3_xs", "iq3_s",  "iq3_m",
-    "iq4_nl", "iq4_xs", "tq1_0",   "tq2_0",  "mxfp4",  "nvfp4",  NULL};
-static const char *const float_types[] = {"f32", "f16", "bf16", NULL};
-static const DType float_dtypes[] = {DT_F32, DT_F16, DT_BF16};
+static const char *const later_types[] = {
+    "q1_0",   "q2_0",   "q4_0",   "q4_1",    "q5_0",   "q5_1",   "q2_k",  "q2_k_s",  "q3_k",
+    "q3_k_s", "q3_k_m", "q3_k_l", "q4_k",    "q4_k_s", "q4_k_m", "q5_k",  "q5_k_s",  "q5_k_m",
+    "q6_k",   "iq1_s",  "iq1_m",  "iq2_xxs", "iq2_xs", "iq2_s",  "iq2_m", "iq3_xxs", "iq3_xs",
+    "iq3_s",  "iq3_m",  "iq4_nl", "iq4_xs",  "tq1_0",  "tq2_0",  "mxfp4", "nvfp4",   NULL};
 
 static bool listed(const char *word, const char *const *list) {
     for (; *list; list++)
@@ -203,28 +202,25 @@ static int parse_type(RecipeOutput *o, const char *path, Error *err) {
     char where[FIELD_PATH_SIZE];
     field_path(where, path, "type");
     const cJSON *item = json_get(o->json, "type");
-    if (!item) return field_mismatch(NULL, where, "f32, f16 or bf16", err);
+    if (!item) return field_mismatch(NULL, where, "f32, f16, bf16 or q8_0", err);
     TRY(item_string(&o->type_name, item, where, err));
-    for (size_t i = 0; float_types[i]; i++) {
-        if (strcmp(float_types[i], o->type_name) != 0) continue;
-        o->type = float_dtypes[i];
-        return 0;
-    }
-    if (listed(o->type_name, quantized))
-        return error_set(
-            err, ERR_UNSUPPORTED,
-            "%s: %s is a quantized type, which this version does not write; f32, f16 and bf16 are offered",
-            where, o->type_name);
+    o->type = output_type_by_name(o->type_name);
+    if (o->type != DT_NONE) return 0;
+    if (listed(o->type_name, later_types))
+        return error_set(err, ERR_UNSUPPORTED,
+                         "%s: %s is a type that this version does not write; f32, f16, bf16 and q8_0 are "
+                         "offered",
+                         where, o->type_name);
     /* "BF16": spelled the other way, and nothing more. */
     char lower[16] = "";
     size_t length = strlen(o->type_name);
     for (size_t i = 0; i < length && length < sizeof lower; i++)
         lower[i] =
             (char)(o->type_name[i] >= 'A' && o->type_name[i] <= 'Z' ? o->type_name[i] + 32 : o->type_name[i]);
-    if (listed(lower, float_types) || listed(lower, quantized))
+    if (listed(lower, output_type_names) || listed(lower, later_types))
         return error_set(err, ERR_RECIPE, "%s: \"%s\" is written in lower case: \"%s\"", where, o->type_name,
                          lower);
-    return field_unknown(ERR_RECIPE, where, o->type_name, "no known type", float_types, err);
+    return field_unknown(ERR_RECIPE, where, o->type_name, "no known type", output_type_names, err);
 }
 
 static int parse_split(RecipeOutput *o, const char *path, Error *err) {

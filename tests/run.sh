@@ -4,6 +4,9 @@
 # A command-line test is tests/cli/NAME.sh: it runs in an empty directory with $RECAST (the program) and $TOP (the project) set; what it
 # prints, stderr included, must equal tests/cli/NAME.expected. --update writes those files anew: read the difference before you
 # commit it.
+#
+#   ONLY=PATTERN       run only the tests whose name matches (test_core_*, kill)
+#   TEST_LIMIT=N       seconds that one test program may take (300)
 set -u
 # Tests send themselves SIGINT; a shell that was started in the background would make them ignore it.
 if [ -z "${RECAST_TEST_SIGNALS:-}" ] && env --default-signal=INT true 2>/dev/null; then
@@ -19,11 +22,17 @@ export TMPDIR=$work LC_ALL=C
 # leaks at exit of a forked Criterion worker are found by the sanitizer as usual
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
+wanted() { # NAME
+    case "$1" in ${ONLY:-*}) ;; *) return 1 ;; esac
+}
+limit="timeout -k 5 ${TEST_LIMIT:-300}"
+
 for test in "$build"/tests/test_*; do
     case "$test" in *.d | *.o) continue ;; esac
     [ -f "tests/unit/$(basename "$test").c" ] || continue # left from an older tree
+    wanted "$(basename "$test")" || continue
     log=$work/log
-    "$test" --verbose --color=never >"$log" 2>&1
+    $limit "$test" --verbose --color=never >"$log" 2>&1
     status=$?
     line=$(grep -a 'Synthesis: Tested:' "$log" | tail -n 1)
     ok=$(printf '%s' "$line" | sed -n 's/.*Passing: \([0-9]*\).*/\1/p')
@@ -41,8 +50,9 @@ done
 export RECAST=$build/recast TOP=$PWD
 for script in tests/cli/*.sh; do
     name=$(basename "$script" .sh)
+    wanted "$name" || continue
     mkdir "$work/$name"
-    (cd "$work/$name" && HOME=$work/$name sh "$TOP/$script") >"$work/$name.out" 2>&1 </dev/null
+    (cd "$work/$name" && HOME=$work/$name $limit sh "$TOP/$script") >"$work/$name.out" 2>&1 </dev/null
     chmod -R u+rwx "$work/$name"
     if [ "$update" = --update ]; then cp "$work/$name.out" "tests/cli/$name.expected"; fi
     if cmp -s "$work/$name.out" "tests/cli/$name.expected"; then

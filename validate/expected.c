@@ -49,9 +49,9 @@ static int read_claim(Claim *out, Expected *e, const Model *artifact, Error *err
     if (!cJSON_IsObject(out->overrides) && !(out->overrides = cJSON_AddObjectToObject(e->derivation, "none")))
         return error_memory(err, "a recipe");
     json_u32(json_get(json_get(output, "gguf_dynamic"), "bake"), &out->bake);
-    out->type = type_by_name(p.output);
+    out->type = output_type_by_name(p.output);
     DType common = artifact->form == FORM_GGUF ? gguf_common_type(artifact) : DT_NONE;
-    if (out->type == DT_NONE && dtype_is_float(common)) out->type = common;
+    if (out->type == DT_NONE && output_type_name(common)) out->type = common;
     return 0;
 }
 

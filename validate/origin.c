@@ -8,27 +8,21 @@
 
 #define ANOTHER_FILE "provenance describes another file: "
 
-DType type_by_name(const char *name) {
-    if (!name) return DT_NONE;
-    if (!strcmp(name, "f32")) return DT_F32;
-    if (!strcmp(name, "f16")) return DT_F16;
-    return strcmp(name, "bf16") ? DT_NONE : DT_BF16;
-}
-
 /* ---- the types that recast.output promises ---- */
 
 /* Making them that type once more must change nothing. */
 static int check_types(const Model *m, const char *output, Error *err) {
     Model *again;
     if (!strcmp(output, "stored")) return 0; /* a copy of a GGUF of any types */
-    DType type = type_by_name(output);
+    DType type = output_type_by_name(output);
     if (type == DT_NONE)
         return error_set(err, ERR_UNSUPPORTED,
-                         "recast.output is \"%s\"; this version knows f32, f16 and bf16", output);
+                         "recast.output is \"%s\"; this version knows f32, f16, bf16 and q8_0", output);
     int code = retype_open(&again, m, type, NULL, err);
     if (code == ERR_UNSUPPORTED)
         return error_set(err, ERR_CHECK,
-                         ANOTHER_FILE "recast.output is %s, but the file holds quantized tensors", output);
+                         ANOTHER_FILE "recast.output is %s, but the file holds tensors quantized otherwise",
+                         output);
     if (code) return code;
     for (size_t i = 0; i < m->n_tensors && !code; i++)
         if (again->tensors[i].type != m->tensors[i].type)

@@ -76,8 +76,6 @@ int check_provenance(const Validation *v, const Model *m, Error *err);
  * source. */
 bool is_baked(const Model *m);
 int check_finite(const Validation *v, const Model *m, Error *err);
-/* DT_F32, DT_F16, DT_BF16 for "f32", "f16", "bf16"; DT_NONE for anything else or NULL. */
-DType type_by_name(const char *name);
 
 /* ---- source (source.c, expected.c, compare.c) ---- */
 

@@ -6,7 +6,7 @@ recipe '{ "num_experts_per_tok": 12 }'
 cp old.gguf kept.gguf
 echo "== a file-size limit, as a full disk would"
 (ulimit -f 1000; recast convert model -o old.gguf --type f32 -q) 2>&1
-(ulimit -f 1000; recast build recipe.json -o out -q) 2>&1 | sed "s/\\.out\\.[0-9a-f]*\\.tmp/STAGING/"
+(ulimit -f 1000; recast build recipe.json -o out -q) 2>&1 | sed "s/\\.out\\.[0-9a-f]*\\.partial/STAGING/"
 cmp old.gguf kept.gguf && echo "the old file is as it was"
 echo "== no such directory"
 recast convert model -o nowhere/x.gguf -q

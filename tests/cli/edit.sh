@@ -17,4 +17,18 @@ recast inspect other.gguf
 recast edit other.gguf -o other2.gguf --set other.context_length=u32:64 -q >/dev/null
 recast compare other.gguf other2.gguf
 recast run other.gguf -p x
+# without hashes: the same bytes, of either
+recast edit a.gguf -o c.gguf --set qwen3moe.expert_used_count=16 --set general.author=str:somebody --no-hash
+cmp b.gguf c.gguf && echo "the same bytes"
+recast edit a.gguf -o c.gguf --set qwen3moe.expert_used_count=12 --no-hash --json
+# a header that moved is padded; that says nothing of where a file comes from (1 MiB of data)
+{ head -c 82 other.gguf && printf '\0\0\004\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'; } >large.gguf
+truncate -s 1048704 large.gguf
+recast edit large.gguf -o large2.gguf --set general.name=str:name -q >/dev/null
+recast inspect large2.gguf
+recast compare large.gguf large2.gguf
+recast validate large2.gguf | grep -iE 'provenance|verdict'
+recast edit large2.gguf -o large3.gguf --unset recast.pad
+recast edit large2.gguf -o large3.gguf --unset general.name -q >/dev/null
+cmp large.gguf large3.gguf && echo "back again"
 left

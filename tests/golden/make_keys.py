@@ -2,10 +2,10 @@
 """Makes the golden files of the GGUF form from what llama.cpp itself writes and says. Needs its gguf package.
 
     make_keys.py keys BF16.gguf > tiny-keys.txt
-    make_keys.py tensors F32.gguf F16.gguf BF16.gguf > tiny-tensors.txt
+    make_keys.py tensors F32.gguf F16.gguf BF16.gguf Q8_0.gguf > tiny-tensors.txt
     make_keys.py ids > model-ids.txt
 
-The files come from llama.cpp's convert_hf_to_gguf.py on tests/data/tiny-qwen3moe, with --outtype f32, f16 and bf16. It
+The files come from llama.cpp's convert_hf_to_gguf.py on tests/data/tiny-qwen3moe, with --outtype f32, f16, bf16 and q8_0. It
 recognises a pre-tokenizer by a hash that depends on the vocabulary, so for this small one its get_vocab_base_pre was told
 "qwen2"; nothing else was changed.
 """
@@ -48,7 +48,7 @@ def keys(path):
 
 
 def tensors(paths):
-    for outtype, path in zip(("f32", "f16", "bf16"), paths):
+    for outtype, path in zip(("f32", "f16", "bf16", "q8_0"), paths):
         for t in gguf.GGUFReader(path).tensors:
             shape = ",".join(str(int(n)) for n in t.shape)
             print("\t".join((outtype, t.name, t.tensor_type.name, shape, sha256(t.data.tobytes()))))
@@ -78,7 +78,7 @@ if __name__ == "__main__":
     what = sys.argv[1] if len(sys.argv) > 1 else ""
     if what == "keys" and len(sys.argv) == 3:
         keys(sys.argv[2])
-    elif what == "tensors" and len(sys.argv) == 5:
+    elif what == "tensors" and len(sys.argv) == 6:
         tensors(sys.argv[2:])
     elif what == "ids":
         ids()

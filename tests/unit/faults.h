@@ -124,9 +124,10 @@ int ioctl(int fd, unsigned long request, ...) {
         errno = EOPNOTSUPP;
         return -1;
     }
-    if (faults.clones && request == FICLONERANGE && !fails("ioctl"))
+    if (fails("ioctl")) return -1;
+    if (faults.clones && request == FICLONERANGE)
         return clone_range(fd, (const struct file_clone_range *)argument);
-    return fails("ioctl") ? -1 : (int)syscall(SYS_ioctl, fd, request, argument);
+    return (int)syscall(SYS_ioctl, fd, request, argument);
 }
 
 ssize_t getrandom(void *buffer, size_t length, unsigned flags) {

@@ -83,6 +83,7 @@ Test(convert_execute, bytes_are_llama_cpps_with_any_number_of_threads) {
     check_type(dir, "f32", DT_F32);
     check_type(dir, "f16", DT_F16);
     check_type(dir, "bf16", DT_BF16);
+    check_type(dir, "q8_0", DT_Q8_0);
     fixture_remove(dir);
 }
 

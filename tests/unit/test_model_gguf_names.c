@@ -149,9 +149,9 @@ Test(model_gguf_names, gives_the_tensors_of_llama_cpp_in_every_float_type) {
         const char *name;
         DType type;
         uint32_t file_type;
-    } types[] = {{"f32", DT_F32, 0}, {"f16", DT_F16, 1}, {"bf16", DT_BF16, 32}};
+    } types[] = {{"f32", DT_F32, 0}, {"f16", DT_F16, 1}, {"bf16", DT_BF16, 32}, {"q8_0", DT_Q8_0, 7}};
     Views v = views_open(FIXTURE_TINY, NULL, NULL);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         Model *typed;
         uint32_t file_type = 99;
         cr_assert_eq(retype_open(&typed, v.names, types[i].type, NULL, NULL), 0);

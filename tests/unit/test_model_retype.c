@@ -178,6 +178,46 @@ Test(model_retype, passes_quantized_files_only_untouched) {
     source_close(&s);
 }
 
+Test(model_retype, rows_that_are_no_whole_blocks_become_f16_and_are_named) {
+    Source s;
+    const char *const *names;
+    source_open(&s, "other", zeros, sizeof zeros);
+    source_add(&s, "odd.weight", DT_BF16, 2, 48, 2);
+    source_add(&s, "even.weight", DT_BF16, 2, 64, 2);
+    source_add(&s, "a_norm.weight", DT_BF16, 1, 48, 1);
+    Model *m = retyped(&s, DT_Q8_0);
+    cr_assert_eq(type_of(m, "odd.weight"), DT_F16);
+    cr_assert_eq(type_of(m, "even.weight"), DT_Q8_0);
+    cr_assert_eq(type_of(m, "a_norm.weight"), DT_F32);
+    cr_assert_eq(retype_fallbacks(m, &names), 1);
+    cr_assert_str_eq(names[0], "odd.weight");
+    cr_assert_eq(retype_is_lossless(m), false);
+    model_close(m);
+    m = retyped(&s, DT_BF16);
+    cr_assert_eq(retype_fallbacks(m, &names), 0);
+    model_close(m);
+    source_close(&s);
+}
+
+Test(model_retype, a_value_that_no_block_can_hold_is_an_error_with_tensor_row_and_element) {
+    static float values[2 * 64];
+    Source s;
+    uint8_t out[2 * 68];
+    Error err = {0};
+    values[64 + 5] = NAN;
+    source_open(&s, "other", values, sizeof values);
+    source_add(&s, "w.weight", DT_F32, 2, 64, 2);
+    s.tensors[0].type = s.tensors[0].stored = DT_F32;
+    /* two dimensions of F32 stay F32 among other types only */
+    Model *m = retyped(&s, DT_Q8_0);
+    cr_assert_eq(type_of(m, "w.weight"), DT_Q8_0);
+    cr_assert_eq(model_read(&m->tensors[0], 0, 2, out, &err), ERR_NUMERIC);
+    cr_assert_not_null(strstr(err.message, "w.weight"), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "row 1, element 5"), "%s", err.message);
+    model_close(m);
+    source_close(&s);
+}
+
 Test(model_retype, refuses_other_types_and_forms) {
     Source s;
     Model *m;

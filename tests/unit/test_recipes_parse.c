@@ -228,7 +228,7 @@ Test(test_recipes_parse, set_errors) {
     cr_assert_str_eq(err.message,
                      "recipes/tiny-extreme.json: overrides.num_experts_per_tok: expected an integer in "
                      "1 .. 4294967295, found \"many\"");
-    cr_assert_eq(load_error(tiny, "outputs[1].type=q8_0", &err), ERR_UNSUPPORTED);
+    cr_assert_eq(load_error(tiny, "outputs[1].type=q4_k_m", &err), ERR_UNSUPPORTED);
 }
 
 /* ---- what is refused ---- */

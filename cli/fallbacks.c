@@ -25,9 +25,14 @@ int fallbacks_say(const Model *retyped, void (*say)(const char *text), Error *er
     return code;
 }
 
-void fallbacks_json(const Model *retyped, cJSON *doc) {
+void fallbacks_json(const Model *retyped, const char *type, cJSON **array) {
     const char *const *names;
     size_t n = retype_fallbacks(retyped, &names);
-    cJSON *list = n ? cJSON_AddArrayToObject(doc, "fallbacks") : NULL;
-    for (size_t i = 0; list && i < n; i++) cJSON_AddItemToArray(list, cJSON_CreateString(names[i]));
+    if (!n) return;
+    if (!*array) *array = cJSON_CreateArray();
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "output", type);
+    cJSON *list = cJSON_AddArrayToObject(item, "tensors");
+    for (size_t i = 0; i < n; i++) cJSON_AddItemToArray(list, cJSON_CreateString(names[i]));
+    cJSON_AddItemToArray(*array, item);
 }

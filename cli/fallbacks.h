@@ -8,7 +8,7 @@
 /* One line for the user by say (NULL: nobody listens) if a retyped model has tensors that became F16 for
  * their rows' sake; nothing for other models. */
 int fallbacks_say(const Model *retyped, void (*say)(const char *text), Error *err) MUST_CHECK;
-/* Adds "fallbacks", the names, to doc if there are any. */
-void fallbacks_json(const Model *retyped, cJSON *doc);
+/* Appends {"output": type, "tensors": [names]} to *array if there are any; *array NULL: makes it first. */
+void fallbacks_json(const Model *retyped, const char *type, cJSON **array);
 
 #endif

@@ -22,6 +22,20 @@ static int journal_path(char out[PATH_MAX], const char *path, const char *key, E
     return n > 0 && n < PATH_MAX ? 0 : error_sys(err, ERR_IO, ENAMETOOLONG, "the journal of %s", path);
 }
 
+/* A kill in the middle of writing leaves a file that the next write, or the removal, finds by its name. */
+#define UNFINISHED "0"
+
+static int replace_file(const char *name, const Buffer *b, Error *err) {
+    Output *o;
+    uint64_t old;
+    TRY(output_resume(&o, name, UNFINISHED, false, &old, NULL, err));
+    int code = old && ftruncate(output_fd(o), 0) != 0 ? error_sys(err, ERR_IO, errno, "%s", name) : 0;
+    if (!code) code = output_write(o, 0, b->data, b->length, err);
+    if (!code) return output_commit(o, err);
+    output_discard(o);
+    return code;
+}
+
 int journal_write(const char *path, const char key[SHA256_HEX], const Buffer *payload, Error *err) {
     char name[PATH_MAX], hex[SHA256_HEX];
     Buffer b;
@@ -34,7 +48,7 @@ int journal_write(const char *path, const char key[SHA256_HEX], const Buffer *pa
     if (!code) code = sha256_bytes(hex, b.data, b.length, err);
     if (!code) buffer_append(&b, hex, KEY);
     if (!code) code = buffer_ok(&b, name, err);
-    if (!code) code = output_file(name, b.data, b.length, NULL, err);
+    if (!code) code = replace_file(name, &b, err);
     buffer_free(&b);
     return code;
 }
@@ -65,5 +79,7 @@ int journal_read(bool *found, Buffer *payload, const char *path, const char key[
 
 void journal_remove(const char *path, const char key[SHA256_HEX]) {
     char name[PATH_MAX];
-    if (journal_path(name, path, key, NULL) == 0) unlink(name);
+    if (journal_path(name, path, key, NULL)) return;
+    unlink(name);
+    output_forget(name, UNFINISHED);
 }

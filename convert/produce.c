@@ -1,6 +1,7 @@
 /* produce.c -- see produce.h. */
 #include "convert/produce.h"
 
+#include "convert/clone.h"
 #include <string.h>
 
 static int plan_product(Production *p, size_t i, const Product *product, const Allocator *allocator,
@@ -8,6 +9,7 @@ static int plan_product(Production *p, size_t i, const Product *product, const A
     Metadata *metadata;
     TRY(metadata_copy(&metadata, product->model->metadata, p->arena, err));
     TRY(provenance_set(metadata, product->provenance, err));
+    if (split_rule_is_none(&product->split)) TRY(clone_pad(metadata, product->model, allocator, err));
     TRY(gguf_set_open(&p->sets[i], product->model, metadata, &product->split, allocator, err));
     p->first_output[i + 1] = p->first_output[i] + p->sets[i]->n_files;
     return 0;

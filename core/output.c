@@ -209,6 +209,14 @@ int output_flush(Output *o, Error *err) {
     return result == 0 ? 0 : error_sys(err, ERR_IO, errno, "cannot write %s to disk", o->path);
 }
 
+void output_forget(const char *path, const char *key) {
+    char name[HIDDEN_NAME_SIZE];
+    int directory;
+    if (partial_name(name, last_component(path), key, NULL) || open_parent(&directory, path, NULL)) return;
+    unlinkat(directory, name, 0);
+    close(directory);
+}
+
 void output_keep(Output *o) {
     if (o) free_output(o);
 }

@@ -37,6 +37,8 @@ int output_resume(Output **out, const char *path, const char *key, bool shared, 
                   const Allocator *allocator, Error *err) MUST_CHECK;
 /* What was written so far is on disk when this returns. */
 int output_flush(Output *o, Error *err) MUST_CHECK;
+/* Removes what output_resume would take up, if there is something; for names that nobody writes to. */
+void output_forget(const char *path, const char *key);
 void output_keep(Output *o); /* NULL-safe: frees o and leaves the temporary for output_resume */
 
 /* One small file in one call: create, write, commit. */

@@ -24,3 +24,9 @@ cmp model/model-00001-of-00002.safetensors hf/model-00001-of-00002.safetensors &
 diff model/config.json hf/config.json
 recast convert x.gguf -o hf2
 recast run f32.gguf -p x --json -n 1 --top 2 -q | grep -c '"top"'
+echo "--- a GGUF whose keys alone change: its data can be shared, and lies where it did modulo 4096"
+sed 's/"path": "model"/"path": "bf16.gguf"/' recipe.json >on-gguf.json
+recast convert on-gguf.json --set 'outputs[0].type=bf16' --output 1 -o wide.gguf -q >/dev/null
+"$RECAST" inspect wide.gguf | sed -n '/recast.pad/s/".*/.../p'
+recast compare bf16.gguf wide.gguf
+recast validate wide.gguf --source bf16.gguf -q | grep -v "not run"

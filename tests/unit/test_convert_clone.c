@@ -3,6 +3,7 @@
  */
 #include "convert/clone.h"
 #include "convert/edit.h"
+#include "convert/provenance.h"
 #include "convert_fixture.h"
 #include "core/process.h"
 #include "faults.h"
@@ -213,6 +214,21 @@ Test(convert_clone, padding_is_the_same_when_done_again) {
     job_close(&k);
 }
 
+/* A file of anybody's that was padded still says nothing of where it comes from. */
+Test(convert_clone, padding_is_no_provenance) {
+    Job j;
+    ProvenanceRead p;
+    Error err = {0};
+    job_open(&j, path, LONGER, true);
+    cr_assert_not_null(metadata_get(j.m, "recast.pad"));
+    cr_assert_eq(provenance_read(&p, j.m, &err), 0, "%s", err.message);
+    cr_assert_not(p.present);
+    cr_assert_eq(metadata_set_bool(j.m, "recast.edited", true, NULL), 0);
+    cr_assert_eq(provenance_read(&p, j.m, &err), ERR_FORMAT);
+    cr_assert_not_null(strstr(err.message, "recast.edited"), "%s", err.message);
+    job_close(&j);
+}
+
 Test(convert_clone, small_files_are_not_padded) {
     Job j;
     make_source(10000, 0);
@@ -310,6 +326,27 @@ Test(convert_clone, a_whole_conversion) {
         file_hash(hex, dir, "out.gguf");
         cr_assert_str_eq(hex, expected.sha256);
     }
+    job_close(&j);
+}
+
+/* The source has pieces of 1 MiB, 150 KiB and one each of the other tensors. */
+Test(convert_clone, without_hashes_no_data_is_read) {
+    FixturePath to;
+    Job j;
+    FileResult r;
+    int reads[2];
+    Error err = {0};
+    fixture_path(to, dir, "out.gguf");
+    job_open(&j, path, LONGER, true);
+    for (int i = 0; i < 2; i++) {
+        faults.clones = true;
+        fault_set("pread", 1 << 20, EIO);
+        ExecuteOptions options = {.threads = 1, .no_hash = i};
+        cr_assert_eq(gguf_execute(&r, j.plan, to, options, &err), 0, "%s", err.message);
+        reads[i] = faults.one.seen;
+        faults_clear();
+    }
+    cr_assert_eq(reads[0] - reads[1], 4);
     job_close(&j);
 }
 

@@ -144,6 +144,7 @@ Test(convert_edit, mistakes) {
     is_wrong("general.alignment=u32:64", "can't be edited");
     is_wrong("general.architecture=str:llama", "can't be edited");
     is_wrong("recast.edited=bool:false", "provenance");
+    is_wrong("recast.pad=str:x", "the place of the tensor data");
 }
 
 Test(convert_edit, unset) {

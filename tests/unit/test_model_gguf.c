@@ -99,6 +99,34 @@ static void refused(int code, const char *part) {
 
 /* ---- what is read ---- */
 
+/* The reader has a window of 256 KiB: strings that lie across its end, that fill it, and that exceed it; more
+ * of them than it first makes room for. */
+static size_t nth_length(size_t i) {
+    return i % 90000 == 70000 ? (size_t)(1 << 18) - 1 + i / 90000 : i % 7;
+}
+
+GGUF(long_strings_and_many) {
+    enum { COUNT = 300001 };
+    begin(0, 1);
+    key("tokens", GGUF_ARRAY);
+    buffer_u32(&b, GGUF_STRING);
+    buffer_u64(&b, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t n = nth_length(i);
+        buffer_u64(&b, n);
+        for (size_t k = 0; k < n; k++) buffer_u8(&b, (uint8_t)('a' + (i + k) % 26));
+    }
+    opens();
+    const GgufValue *v = metadata_get(m->metadata, "tokens");
+    cr_assert(v && v->array.count == COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        const GgufString *s = &v->array.strings[i];
+        bool right = s->length == nth_length(i) && s->data[s->length] == 0;
+        for (size_t k = 0; right && k < s->length; k++) right = s->data[k] == (char)('a' + (i + k) % 26);
+        cr_assert(right, "string %zu", i);
+    }
+}
+
 GGUF(values_of_every_type) {
     begin(0, 13);
     key("u8", GGUF_U8), buffer_u8(&b, 200);

@@ -1,0 +1,41 @@
+/* convert_job.h -- what the files of the convert command share. */
+#ifndef RECAST_CLI_CONVERT_JOB_H
+#define RECAST_CLI_CONVERT_JOB_H
+
+#include "cli/cli.h"
+#include "cli/dry_run.h"
+#include "convert/execute.h"
+
+typedef struct ConvertArgs {
+    const char *out, *type, *split, *part;
+    OptionList sets;
+    uint32_t output; /* 1-based; 0: no recipe */
+    bool hash, no_hash, dry_run, link, restart, join;
+    uint32_t part_index, part_count; /* of --part; 0: none */
+    float journal;
+} ConvertArgs;
+
+/* What headers will say of the source (cli/source_proof.h). */
+typedef struct Settled {
+    SourceProof *proof; /* the owner of a Settled closes it */
+    ProofHow how;
+} Settled;
+
+int convert_settle(Settled *out, Cli *cli, const ConvertArgs *a, const Subject *s, Error *err) MUST_CHECK;
+
+typedef struct NamedResult {
+    const char *name;
+    FileResult result;
+} NamedResult;
+
+/* The files, on stdout. fallbacks: a JSON array, taken; NULL: none. dry: NULL if it was done. */
+int convert_print(Cli *cli, const SourceProof *proof, const NamedResult *files, size_t n, cJSON *fallbacks,
+                  const DryRun *dry, Error *err) MUST_CHECK;
+
+/* convert_gguf.c, convert_hf.c: the two forms. */
+int convert_gguf(Cli *cli, const ConvertArgs *a, const Subject *s, ExecuteOptions options,
+                 Error *err) MUST_CHECK;
+int convert_hf(Cli *cli, const ConvertArgs *a, const Subject *s, ExecuteOptions options,
+               Error *err) MUST_CHECK;
+
+#endif

@@ -327,7 +327,7 @@ static int compare(Cli *cli, const Model *a, const Model *b, const SameFiles *fi
 static int as_gguf(RecipeStack *views, const Model **m, Error *err) {
     GgufNamesOptions options = {.lenient_rope = true};
     TRY(gguf_names_open(&views->names, *m, &options, NULL, err));
-    TRY(retype_open(&views->retype, views->names, DT_NONE, NULL, err));
+    TRY(retype_open(&views->retype, views->names, NULL, NULL, err));
     *m = views->retype;
     return 0;
 }

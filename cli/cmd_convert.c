@@ -108,13 +108,34 @@ static int parse_part(ConvertArgs *a, Error *err) {
                      PARTS_MOST);
 }
 
+/* SOURCE OUT TYPE, as llama-quantize has them. */
+static int take_positional(const Cli *cli, ConvertArgs *a, Error *err) {
+    size_t n = cli->args.count;
+    if ((n > 1 && a->out) || (n > 2 && a->type))
+        return error_set(err, ERR_USAGE, "%s is given twice", n > 1 && a->out ? "OUT" : "the type");
+    if (n > 1) a->out = cli->args.items[1];
+    if (n > 2) a->type = cli->args.items[2];
+    return 0;
+}
+
 static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
     ConvertArgs a = {.journal = 10};
     const OptionSpec specs[] = {
         {"--out", 'o', OPTION_STRING, "OUT",
          "X.gguf ({type} in it becomes the type), or a new directory for the Hugging Face form", &a.out},
         {"--type", 0, OPTION_STRING, "T",
-         "f32, f16, bf16 or q8_0 (default: as stored); several, with commas, from one reading", &a.type},
+         "f32, f16, bf16, q8_0, q4_k_m ... as llama-quantize names them (default: as stored); several, with "
+         "commas, from one reading",
+         &a.type},
+        {"--imatrix", 0, OPTION_STRING, "FILE", "importance matrix of llama.cpp, for quantized types",
+         &a.imatrix},
+        {"--tensor-type", 0, OPTION_LIST, "RE=T", "a type for the tensors whose names match; the first wins",
+         &a.tensor_types},
+        {"--tensor-type-file", 0, OPTION_STRING, "FILE", "such words, one a line", &a.tensor_type_file},
+        {"--output-type", 0, OPTION_STRING, "T", "of output.weight", &a.output_type},
+        {"--embedding-type", 0, OPTION_STRING, "T", "of token_embd.weight", &a.embedding_type},
+        {"--requantize", 0, OPTION_FLAG, NULL, "take a quantized source, whose errors add to the new ones",
+         &a.requantize},
         {"--split", 0, OPTION_STRING, "S",
          "several files: 48G of tensor data in each, 128 tensors in each, metadata-first or "
          "metadata-first,48G",
@@ -139,8 +160,9 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
          &a.join},
         {"--link", 0, OPTION_FLAG, NULL, "Hugging Face form: hard-link untouched files", &a.link},
     };
-    TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
+    TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 3, err));
     if (cli->done) return 0;
+    TRY(take_positional(cli, &a, err));
     if (!a.out && !a.hash) return error_set(err, ERR_USAGE, "-o OUT is missing (or --hash)");
     if (a.out && a.hash) return error_set(err, ERR_USAGE, "--hash writes nothing: leave -o out");
     if (a.hash && a.no_hash) return error_set(err, ERR_USAGE, "--hash and --no-hash exclude each other");
@@ -153,10 +175,11 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
 const Command command_convert = {
     .name = "convert",
     .summary = "write one GGUF, or the Hugging Face form, with provenance",
-    .usage = "convert SOURCE -o OUT [--type T] [options]",
-    .details = "SOURCE is a recipe, a checkpoint directory or a GGUF of float types.",
+    .usage = "convert SOURCE -o OUT [--type T] [options]   (also: convert SOURCE OUT T)",
+    .details = "SOURCE is a recipe, a checkpoint directory or a GGUF.",
     .examples = "  recast convert Qwen3-30B-A3B/ -o qwen3.gguf --type bf16\n"
-                "  recast convert Qwen3-30B-A3B/ -o qwen3-{type}.gguf --type bf16,q8_0\n"
+                "  recast convert Qwen3-30B-A3B/ -o qwen3-{type}.gguf --type q4_k_m,q6_k,q8_0\n"
+                "  recast convert qwen3-BF16.gguf qwen3-Q4_K_M.gguf Q4_K_M --imatrix imatrix.gguf\n"
                 "  recast convert variant.gguf -o variant.gguf --split metadata-first\n"
                 "  recast convert recipe.json --output 2 -o out.gguf\n"
                 "  recast convert recipe.json --output 1 --hash\n"

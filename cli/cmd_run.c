@@ -10,7 +10,7 @@
 #include <string.h>
 
 typedef struct RunArgs {
-    const char *prompt, *kv;
+    const char *prompt, *kv, *activations;
     uint32_t n, output, top, chunk;
     OptionList sets;
     SampleOptions sample;
@@ -45,6 +45,14 @@ static int emit(void *context, uint32_t token, Error *err) {
 
 static bool ends(void *context, uint32_t token) {
     return tokenizer_ends(((Stream *)context)->tokenizer, token);
+}
+
+static int parse_activations(RunArgs *a, Error *err) {
+    if (!strcmp(a->activations, "f32"))
+        a->runner.activations = ACTIVATIONS_F32;
+    else if (strcmp(a->activations, "q8"))
+        return error_set(err, ERR_USAGE, "--activations takes q8 or f32, not \"%s\"", a->activations);
+    return 0;
 }
 
 static int parse_kv(RunArgs *a, Error *err) {
@@ -184,7 +192,7 @@ static int run_prompt(Cli *cli, RunArgs *a, const Model *model, const Tokenizer 
 }
 
 static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
-    RunArgs a = {.n = 128, .kv = "f16", .sample = {.top_p = 1}};
+    RunArgs a = {.n = 128, .kv = "f16", .activations = "q8", .sample = {.top_p = 1}};
     const OptionSpec specs[] = {
         {"--prompt", 'p', OPTION_STRING, "TEXT",
          "what to continue (special tokens as <|im_start|> are understood)", &a.prompt},
@@ -199,6 +207,8 @@ static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
         {"--context", 0, OPTION_U32, "N", "positions that prompt and answer may take together",
          &a.runner.context},
         {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f16 (default) or f32", &a.kv},
+        {"--activations", 0, OPTION_STRING, "TYPE", "that quantized weights meet: q8 (default) or f32",
+         &a.activations},
         {"--rope-length", 0, OPTION_U32, "L", "dynamic RoPE: one table, for length L", &a.runner.rope_length},
         {"--recompute", 0, OPTION_FLAG, NULL,
          "run the whole sequence for each token (dynamic RoPE as transformers does it)", &a.recompute},
@@ -213,6 +223,7 @@ static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
     if (cli->done) return 0;
     if (!a.prompt) return error_set(err, ERR_USAGE, "-p TEXT is missing");
     TRY(parse_kv(&a, err));
+    TRY(parse_activations(&a, err));
     Subject s;
     Vocab *vocab = NULL;
     Tokenizer *tokenizer = NULL;

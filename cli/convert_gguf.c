@@ -4,17 +4,18 @@
 #include "cli/fallbacks.h"
 #include "convert/parts.h"
 #include "convert/produce.h"
+#include "core/input.h"
 #include "model/views.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-enum { MOST_TYPES = 32 };
+enum { MOST_TYPES = 32, LARGEST_TYPE_FILE = 1 << 20 };
 
 /* One GGUF of those that are made. */
 typedef struct Target {
     const char *type; /* as recast.output names it */
+    OutputTypes types;
     const char *path; /* NULL: hash only */
     RecipeStack stack;
     const Model *model;
@@ -27,6 +28,7 @@ typedef struct Job {
     const ConvertArgs *args;
     const Subject *subject;
     Settled settled;
+    DType embedding_type, output_type; /* DT_NONE: the presets' */
     size_t n;
     Target *targets;
     SplitRule split;
@@ -39,24 +41,43 @@ static void say(const char *text) {
 
 /* ---- types ---- */
 
-static int parse_type(const char **name, const char *word, size_t length, Error *err) {
-    for (size_t i = 0; output_type_names[i]; i++)
-        if (strlen(output_type_names[i]) == length && !strncasecmp(word, output_type_names[i], length)) {
-            *name = output_type_names[i];
-            return 0;
-        }
-    return error_set(err, ERR_USAGE, "--type %.*s: f32, f16, bf16 and q8_0 are offered", (int)length, word);
+/* A preset as llama-quantize spells it, in any case, or by its number. */
+static int parse_type(const Preset **out, const char *word, size_t length, Arena *arena, Error *err) {
+    const char *name = arena_printf(arena, "%.*s", (int)length, word), *offered = output_presets_text(arena);
+    if (!name || !offered) return error_memory(err, "a type");
+    *out = preset_by_name(name);
+    return *out ? 0 : error_set(err, ERR_USAGE, "--type %s: %s are offered", name, offered);
 }
 
 /* Without --type: the type in which most of the weights are stored, so that nothing is lost. (llama.cpp's
  * converter makes F16 of an F32 checkpoint.) */
-static int stored_type(const char **name, const Model *m, Error *err) {
+static int stored_type(const Preset **out, const Model *m, Error *err) {
     DType type = gguf_common_type(m);
-    *name = output_type_name(type);
-    if (dtype_is_float(type) && *name) return 0;
+    *out = dtype_is_float(type) ? preset_by_file_type(gguf_file_type(type)) : NULL;
+    if (*out) return 0;
     return error_set(err, ERR_UNSUPPORTED,
                      "%s is stored as %s: only f32, f16 and bf16 weights can be converted", m->path,
                      dtype_name(type));
+}
+
+/* What --imatrix, --tensor-type and the like say goes for every type that has blocks. */
+static int add_options(Job *j, OutputTypes *t, Error *err) {
+    const ConvertArgs *a = j->args;
+    t->requantize = a->requantize;
+    if (dtype_is_float(t->preset->type)) return 0;
+    t->embedding_type = j->embedding_type;
+    t->output_type = j->output_type;
+    if (a->tensor_types.count || a->tensor_type_file) TRY(tensor_types_open(&t->tensor_types, NULL, err));
+    for (size_t i = 0; i < a->tensor_types.count; i++)
+        TRY(tensor_types_add_word(t->tensor_types, a->tensor_types.items[i], strlen(a->tensor_types.items[i]),
+                                  err));
+    if (a->tensor_type_file) {
+        char *text;
+        size_t length;
+        TRY(input_read_file(&text, &length, a->tensor_type_file, LARGEST_TYPE_FILE, j->arena, err));
+        TRY(tensor_types_add_text(t->tensor_types, a->tensor_type_file, text, length, err));
+    }
+    return a->imatrix ? output_types_set_imatrix(t, a->imatrix, j->arena, err) : 0;
 }
 
 /* "bf16,q8_0" */
@@ -65,26 +86,37 @@ static int parse_types(Job *j, const char *list, Error *err) {
         size_t length = strcspn(at, ",");
         if (j->n == MOST_TYPES) return error_set(err, ERR_USAGE, "--type: more than %d types", MOST_TYPES);
         Target *t = &j->targets[j->n];
-        TRY(parse_type(&t->type, at, length, err));
+        TRY(parse_type(&t->types.preset, at, length, j->arena, err));
+        t->type = t->types.preset->key;
         for (size_t i = 0; i < j->n; i++)
             if (j->targets[i].type == t->type)
                 return error_set(err, ERR_USAGE, "--type: %s is there twice", t->type);
         j->n++;
+        TRY(add_options(j, &t->types, err));
         at += length;
         if (!*at) return 0;
     }
 }
 
+static int parse_single(DType *out, const char *option, const char *name, Error *err) {
+    *out = name ? output_tensor_type(name) : DT_NONE;
+    if (!name || *out != DT_NONE) return 0;
+    return error_set(err, ERR_USAGE, "%s %s: that is no type that a tensor can get", option, name);
+}
+
 /* What is made, and of which type; the recipe says it, or --type, or the source itself. */
 static int choose_types(Job *j, Error *err) {
     const Subject *s = j->subject;
+    TRY(parse_single(&j->embedding_type, "--embedding-type", j->args->embedding_type, err));
+    TRY(parse_single(&j->output_type, "--output-type", j->args->output_type, err));
     if (!s->recipe && j->args->type) return parse_types(j, j->args->type, err);
     j->n = 1;
     if (s->recipe)
         j->targets[0].type = s->recipe->outputs[j->args->output - 1].type_name;
-    else if (s->source->form == FORM_HF)
-        return stored_type(&j->targets[0].type, s->source, err);
-    else
+    else if (s->source->form == FORM_HF) {
+        TRY(stored_type(&j->targets[0].types.preset, s->source, err));
+        j->targets[0].type = j->targets[0].types.preset->key;
+    } else
         j->targets[0].type = "stored"; /* a GGUF of any types is copied as it is */
     return 0;
 }
@@ -141,24 +173,22 @@ static int choose_split(Job *j, Error *err) {
 
 /* ---- views ---- */
 
-/* Of a plain conversion: GGUF names over a checkpoint, then the type. */
-static int plain_stack(RecipeStack *stack, const Model *source, DType type, Error *err) {
-    const Model *base = source;
+/* Of a plain conversion: GGUF names over a checkpoint, then the types. */
+static int plain_stack(Target *t, const Model *source, Error *err) {
+    RecipeStack *s = &t->stack;
     if (source->form == FORM_HF) {
-        TRY(gguf_names_open(&stack->names, source, NULL, NULL, err));
-        base = stack->names;
+        TRY(gguf_names_open(&s->names, source, NULL, NULL, err));
+        s->top = s->names;
+    } else {
+        s->top = source;
     }
-    int code = retype_open(&stack->retype, base, type, NULL, err);
-    stack->top = stack->retype;
-    return code;
+    return retype_stack(s, &t->types, NULL, err);
 }
 
 static int open_views(Job *j, Error *err) {
     for (size_t i = 0; i < j->n; i++) {
         Target *t = &j->targets[i];
-        DType type = output_type_by_name(t->type);
-        if (!j->subject->recipe && type != DT_NONE)
-            TRY(plain_stack(&t->stack, j->subject->source, type, err));
+        if (!j->subject->recipe && t->types.preset) TRY(plain_stack(t, j->subject->source, err));
         t->model = t->stack.top ? t->stack.top : j->subject->model;
         TRY(fallbacks_say(t->model, j->cli->quiet ? NULL : say, err));
     }
@@ -171,7 +201,7 @@ static int derive(Job *j, Target *t, Error *err) {
     if (s->recipe)
         TRY(recipe_derivation(s->recipe, j->args->output - 1, proof, s->commit, &t->derivation, err));
     else
-        TRY(recipe_plain_derivation(t->type, &j->split, proof, &t->derivation, err));
+        TRY(recipe_plain_derivation(&t->types, &j->split, proof, &t->derivation, err));
     t->provenance = (Provenance){.derivation = buffer_string(&t->derivation),
                                  .commit = s->commit,
                                  .proof = proof,
@@ -273,7 +303,10 @@ static int job_run(Job *j, ExecuteOptions options, Error *err) {
     j->targets = arena_alloc(j->arena, MOST_TYPES, sizeof *j->targets);
     if (!j->targets) return error_memory(err, "a conversion");
     memset(j->targets, 0, MOST_TYPES * sizeof *j->targets);
-    for (size_t i = 0; i < MOST_TYPES; i++) buffer_init(&j->targets[i].derivation, NULL);
+    for (size_t i = 0; i < MOST_TYPES; i++) {
+        buffer_init(&j->targets[i].derivation, NULL);
+        j->targets[i].types = output_types(NULL);
+    }
     TRY(choose_types(j, err));
     TRY(choose_split(j, err));
     TRY(choose_names(j, err));
@@ -289,6 +322,7 @@ int convert_gguf(Cli *cli, const ConvertArgs *a, const Subject *s, ExecuteOption
     for (size_t i = 0; j.targets && i < MOST_TYPES; i++) {
         buffer_free(&j.targets[i].derivation);
         recipe_stack_close(&j.targets[i].stack);
+        output_types_close(&j.targets[i].types);
     }
     source_proof_close(j.settled.proof);
     arena_close(j.arena);

@@ -8,9 +8,10 @@
 
 typedef struct ConvertArgs {
     const char *out, *type, *split, *part;
-    OptionList sets;
+    const char *imatrix, *output_type, *embedding_type, *tensor_type_file;
+    OptionList sets, tensor_types;
     uint32_t output; /* 1-based; 0: no recipe */
-    bool hash, no_hash, dry_run, link, restart, join;
+    bool requantize, hash, no_hash, dry_run, link, restart, join;
     uint32_t part_index, part_count; /* of --part; 0: none */
     float journal;
 } ConvertArgs;

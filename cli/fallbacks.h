@@ -5,10 +5,11 @@
 #include "core/error.h"
 #include "model/model.h"
 
-/* One line for the user by say (NULL: nobody listens) if a retyped model has tensors that became F16 for
- * their rows' sake; nothing for other models. */
+/* One line for the user by say (NULL: nobody listens) if a retyped model has tensors that got another type
+ * for their rows' sake; nothing for other models. */
 int fallbacks_say(const Model *retyped, void (*say)(const char *text), Error *err) MUST_CHECK;
-/* Appends {"output": type, "tensors": [names]} to *array if there are any; *array NULL: makes it first. */
+/* Appends {"output", "tensor", "from", "to"} of each to *array; *array NULL: makes it first if there are any.
+ */
 void fallbacks_json(const Model *retyped, const char *type, cJSON **array);
 
 #endif

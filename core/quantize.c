@@ -4,7 +4,14 @@
 #include "core/quantize_private.h"
 #include <math.h>
 
-static const Quantizer *const quantizers[] = {&quantizer_q8_0};
+/* clang-format off */
+static const Quantizer *const quantizers[] = {
+    &quantizer_q8_0,
+    &quantizer_q4_0, &quantizer_q4_1, &quantizer_q5_0, &quantizer_q5_1,
+    &quantizer_q2_k, &quantizer_q3_k, &quantizer_q4_k, &quantizer_q5_k, &quantizer_q6_k,
+    &quantizer_iq4_nl, &quantizer_iq4_xs,
+};
+/* clang-format on */
 
 const Quantizer *quantizer_of(DType type) {
     for (size_t i = 0; i < sizeof quantizers / sizeof quantizers[0]; i++)

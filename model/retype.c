@@ -1,6 +1,6 @@
-/* retype.c -- the same tensors in another type, cast or quantized. It adds one row transform to each tensor
- * whose type changes, and nothing to the others, which stay copies of their extents. Which type a tensor gets
- * is llama.cpp's converter's policy. */
+/* retype.c -- the same tensors in other types, cast or quantized. It adds row transforms to each tensor whose
+ * type changes, and nothing to the others, which stay copies of their extents. Which type a tensor gets is
+ * the policy of llama.cpp's converter for float types, and of its llama-quantize for presets (mixture.h). */
 #include "core/floats.h"
 #include "core/quantize.h"
 #include "model/family.h"
@@ -8,33 +8,9 @@
 #include <string.h>
 
 uint32_t gguf_file_type(DType type) {
-    switch (type) {
-    case DT_F16: return 1;
-    case DT_Q4_0: return 2;
-    case DT_Q4_1: return 3;
-    case DT_Q8_0: return 7;
-    case DT_Q5_0: return 8;
-    case DT_Q5_1: return 9;
-    case DT_BF16: return 32;
-    default: return 0; /* F32 */
-    }
-}
-
-/* ---- names of types ---- */
-
-static const DType offered[] = {DT_F32, DT_F16, DT_BF16, DT_Q8_0};
-const char *const output_type_names[] = {"f32", "f16", "bf16", "q8_0", NULL};
-
-DType output_type_by_name(const char *name) {
-    for (size_t i = 0; name && output_type_names[i]; i++)
-        if (!strcmp(output_type_names[i], name)) return offered[i];
-    return DT_NONE;
-}
-
-const char *output_type_name(DType type) {
-    for (size_t i = 0; output_type_names[i]; i++)
-        if (offered[i] == type) return output_type_names[i];
-    return NULL;
+    for (size_t i = 0; i < preset_count(); i++)
+        if (preset_at(i)->type == type) return preset_at(i)->file_type;
+    return FILE_F32;
 }
 
 /* ---- the transforms ---- */
@@ -67,15 +43,46 @@ static int apply_cast(const RowTransform *t, uint64_t first_row, uint64_t n_rows
     return t->to == DT_F16 ? check_overflow(t, in, out, n, first_row, row_elements, err) : 0;
 }
 
+/* What quantizing a tensor needs besides its rows. */
+typedef struct QuantizeContext {
+    const char *name;        /* first: of the tensor, as a cast has it */
+    const float *importance; /* of its columns, for one matrix after the other; NULL: none */
+    uint64_t matrix_rows;
+} QuantizeContext;
+
+/* Rows of one matrix: an importance is the same for all of them. */
+static int quantize_matrix(const RowTransform *t, const FloatRows *rows, void *out, Error *err) {
+    const QuantizeContext *c = t->context;
+    int code = quantize_rows(t->to, out, rows, err);
+    return code ? error_wrap(err, code, "%s", c->name) : 0;
+}
+
 static int apply_quantize(const RowTransform *t, uint64_t first_row, uint64_t n_rows, uint64_t row_elements,
                           const void *in, void *out, Error *err) {
-    FloatRows rows = {.type = t->from,
-                      .data = in,
-                      .n_rows = (size_t)n_rows,
-                      .row_elements = (size_t)row_elements,
-                      .first_row = first_row};
-    int code = quantize_rows(t->to, out, &rows, err);
-    return code ? error_wrap(err, code, "%s", (const char *)t->context) : 0;
+    const QuantizeContext *c = t->context;
+    const DTypeInfo *from = dtype_info(t->from), *to = dtype_info(t->to);
+    size_t in_row = (size_t)row_elements * from->bytes,
+           out_row = (size_t)row_elements / to->block * to->bytes;
+    for (uint64_t done = 0; done < n_rows;) {
+        uint64_t row = first_row + done, left = c->matrix_rows - row % c->matrix_rows;
+        size_t n = (size_t)(left < n_rows - done ? left : n_rows - done);
+        FloatRows rows = {.type = t->from,
+                          .data = (const uint8_t *)in + done * in_row,
+                          .n_rows = n,
+                          .row_elements = (size_t)row_elements,
+                          .first_row = row,
+                          .importance =
+                              c->importance ? c->importance + row / c->matrix_rows * row_elements : NULL};
+        TRY(quantize_matrix(t, &rows, (uint8_t *)out + done * out_row, err));
+        done += n;
+    }
+    return 0;
+}
+
+static int apply_dequantize(const RowTransform *t, uint64_t first_row, uint64_t n_rows, uint64_t row_elements,
+                            const void *in, void *out, Error *err) {
+    (void)first_row;
+    return dequantize(out, t->from, in, (size_t)(n_rows * row_elements), err);
 }
 
 /* ---- which type ---- */
@@ -119,113 +126,146 @@ DType gguf_common_type(const Model *m) {
     return best;
 }
 
-/* Rows that are no whole number of blocks can't be quantized: llama.cpp's converter makes them F16. */
-static const DType FALLBACK = DT_F16;
-
-static bool rows_fit(const Tensor *t, DType type) {
-    return t->dims[0] % dtype_info(type)->block == 0;
+/* As stored, but for what llama.cpp wants in F32. */
+static DType stored_type(const Model *base, const Tensor *t) {
+    TensorSpec spec;
+    bool known = base->family && family_find_spec(base->family, &base->params, t->name, &spec);
+    return dtype_is_float(t->type) && known && spec.keep_f32 ? DT_F32 : t->type;
 }
 
-/* The type that a tensor gets. Integers stay: they are tables, not weights. */
-static DType type_for(const Model *base, const Tensor *t, DType asked, DType common) {
-    if (!dtype_is_float(t->type)) return t->type;
-    if (asked == DT_NONE) {
-        TensorSpec spec;
-        bool known = base->family && family_find_spec(base->family, &base->params, t->name, &spec);
-        return known && spec.keep_f32 ? DT_F32 : t->type;
-    }
-    if (keeps_f32(base, t, common)) return DT_F32;
-    return rows_fit(t, asked) ? asked : FALLBACK;
-}
-
-/* What is quantized as asked already stays, as with llama-quantize. */
-static int check_stored(const Model *base, const Tensor *t, DType asked, Error *err) {
-    const DTypeInfo *info = dtype_info(t->type);
-    if (asked == DT_NONE || t->type == asked || (info && info->block == 1)) return 0;
-    return error_set(
-        err, ERR_UNSUPPORTED,
-        "%s: tensor %s is already quantized (%s); give the float model, or leave out the type to keep it",
-        base->path, t->name, dtype_name(t->type));
+/* Of a conversion to a float type. Integers stay: they are tables, not weights. */
+static DType float_type(const Model *base, const Tensor *t, DType asked, DType common) {
+    if (asked == DT_NONE) return stored_type(base, t);
+    if (dtype_info(t->type)->block == 1 && !dtype_is_float(t->type)) return t->type;
+    return keeps_f32(base, t, common) ? DT_F32 : asked;
 }
 
 /* ---- the view ---- */
 
 typedef struct Retyped {
-    Model model; /* first, so that a Model can be taken for what it is part of */
-    const char **fallbacks;
-    size_t n_fallbacks;
+    Model model;            /* first, so that a Model can be taken for what it is part of */
+    const Mixture *mixture; /* of a quantized preset, else NULL */
 } Retyped;
 
-static int retype_tensor(Tensor *t, DType to, Error *err) {
-    if (t->type == to) return 0;
+typedef struct Retyping {
+    Retyped *view;
+    const Model *base;
+    RetypeOptions options;
+    DType common; /* of the base */
+} Retyping;
+
+static int add_transform(Tensor *t, RowTransform transform, Error *err) {
     if (t->n_transforms == TENSOR_MAX_TRANSFORMS)
         return error_set(err, ERR_LIMIT, "tensor %s: more than %d transforms in a row", t->name,
                          TENSOR_MAX_TRANSFORMS);
-    t->transforms[t->n_transforms++] =
-        (RowTransform){.from = t->type,
-                       .to = to,
-                       .apply = dtype_is_float(to) ? apply_cast : apply_quantize,
-                       .context = t->name};
-    t->type = to;
+    transform.from = t->type;
+    t->transforms[t->n_transforms++] = transform;
+    t->type = transform.to;
     return 0;
 }
 
-static int retype_all(Retyped *r, const Model *base, DType type, Error *err) {
-    Arena *arena = r->model.arena;
-    Tensor *tensors = arena_alloc(arena, base->n_tensors, sizeof *tensors);
-    r->fallbacks = arena_alloc(arena, base->n_tensors, sizeof *r->fallbacks);
-    if (!tensors || !r->fallbacks) return error_memory(err, "the tensor table");
-    DType common = gguf_common_type(base);
+static int add_quantize(Retyping *r, Tensor *t, DType to, Error *err) {
+    QuantizeContext *c = arena_alloc(r->view->model.arena, 1, sizeof *c);
+    if (!c) return error_memory(err, "a tensor");
+    *c = (QuantizeContext){.name = t->name, .matrix_rows = t->dims[1] ? t->dims[1] : 1};
+    if (r->options.rules.imatrix) TRY(imatrix_weights(&c->importance, r->options.rules.imatrix, t, err));
+    return add_transform(t, (RowTransform){.to = to, .apply = apply_quantize, .context = c}, err);
+}
+
+/* What is quantized already is made of floats that were better; who wants it all the same must say so. */
+static int check_quantized(const Retyping *r, const Tensor *t, Error *err) {
+    if (r->options.requantize && quantizer_of(t->type)) return 0;
+    return error_set(
+        err, ERR_UNSUPPORTED,
+        r->options.requantize
+            ? "%s: tensor %s is %s, which this version can't turn into numbers"
+            : "%s: tensor %s is already quantized (%s); give the float model, leave out the type to "
+              "keep it, or ask to requantize, which adds one error to the other",
+        r->base->path, t->name, dtype_name(t->type));
+}
+
+static int retype_tensor(Retyping *r, Tensor *t, DType to, Error *err) {
+    if (t->type == to) return 0;
+    if (!dtype_is_float(t->type)) {
+        TRY(check_quantized(r, t, err));
+        TRY(add_transform(t, (RowTransform){.to = DT_F32, .apply = apply_dequantize, .context = t->name},
+                          err));
+        if (to == DT_F32) return 0;
+    }
+    if (!dtype_is_float(to)) return add_quantize(r, t, to, err);
+    return add_transform(t, (RowTransform){.to = to, .apply = apply_cast, .context = t->name}, err);
+}
+
+static DType type_for(const Retyping *r, size_t i) {
+    const Tensor *t = &r->base->tensors[i];
+    const Preset *preset = r->options.rules.preset;
+    if (!r->view->mixture) return float_type(r->base, t, preset ? preset->type : DT_NONE, r->common);
+    DType type = r->view->mixture->types[i];
+    if (type != DT_NONE) return type;
+    return dtype_is_float(t->type) && real_dims(t) < 2 ? DT_F32 : stored_type(r->base, t);
+}
+
+static int retype_all(Retyping *r, Error *err) {
+    const Model *base = r->base;
+    Model *m = &r->view->model;
+    const Preset *preset = r->options.rules.preset;
+    Mixture *mixture = NULL;
+    Tensor *tensors = arena_alloc(m->arena, base->n_tensors, sizeof *tensors);
+    if (!tensors) return error_memory(err, "the tensor table");
+    r->common = gguf_common_type(base);
+    if (preset && !dtype_is_float(preset->type))
+        TRY(mixture_plan(&mixture, base, &r->options.rules, m->arena, err));
+    r->view->mixture = mixture;
     for (size_t i = 0; i < base->n_tensors; i++) {
         tensors[i] = base->tensors[i];
-        TRY(check_stored(base, &tensors[i], type, err));
-        DType to = type_for(base, &tensors[i], type, common);
-        TRY(retype_tensor(&tensors[i], to, err));
-        if (type != DT_NONE && to == FALLBACK && !rows_fit(&tensors[i], type))
-            r->fallbacks[r->n_fallbacks++] = tensors[i].name;
+        TRY(retype_tensor(r, &tensors[i], type_for(r, i), err));
     }
-    r->model.tensors = tensors;
+    m->tensors = tensors;
     return 0;
 }
 
-/* A quantization mixture (Q4_K_M) can't be told from types alone: without a type what the file says of itself
- * stays. */
-static int set_file_type(Model *m, const Model *base, DType type, Error *err) {
+/* A mixture (Q4_K_M) can't be told from types alone: without a preset what the file says of itself stays. */
+static int set_file_type(Model *m, const Model *base, const Preset *preset, Error *err) {
     Metadata *metadata;
     TRY(metadata_copy(&metadata, base->metadata, m->arena, err));
     m->metadata = metadata;
-    DType common = type == DT_NONE ? gguf_common_type(base) : type;
-    if (type == DT_NONE && !dtype_is_float(common)) return 0;
-    if (!dtype_is_float(common)) TRY(metadata_set_u32(metadata, "general.quantization_version", 2, err));
-    return metadata_set_u32(metadata, "general.file_type", gguf_file_type(common), err);
+    if (!preset) {
+        DType common = gguf_common_type(base);
+        return dtype_is_float(common)
+                   ? metadata_set_u32(metadata, "general.file_type", gguf_file_type(common), err)
+                   : 0;
+    }
+    if (!dtype_is_float(preset->type))
+        TRY(metadata_set_u32(metadata, "general.quantization_version", 2, err));
+    return metadata_set_u32(metadata, "general.file_type", preset->file_type, err);
 }
 
 static void close_view(Model *m) {
     arena_close(m->arena);
 }
 
-int retype_open(Model **out, const Model *base, DType type, const Allocator *allocator, Error *err) {
+int retype_open(Model **out, const Model *base, const RetypeOptions *options, const Allocator *allocator,
+                Error *err) {
     *out = NULL;
     if (base->form != FORM_GGUF || !base->metadata)
         return error_set(err, ERR_UNSUPPORTED, "%s: types are chosen for the GGUF form only", base->path);
-    if (type != DT_NONE && !output_type_name(type))
-        return error_set(err, ERR_UNSUPPORTED, "type %s is not offered: f32, f16, bf16 and q8_0 are",
-                         dtype_name(type));
     Arena *arena;
     TRY(arena_open(&arena, allocator, err));
-    Retyped *r = arena_alloc(arena, 1, sizeof *r);
-    int code = r ? 0 : error_memory(err, "a retyped model");
+    Retyped *view = arena_alloc(arena, 1, sizeof *view);
+    int code = view ? 0 : error_memory(err, "a retyped model");
     if (!code) {
-        r->model = *base;
-        r->model.arena = arena;
-        r->model.close = close_view;
-        code = retype_all(r, base, type, err);
+        *view = (Retyped){.model = *base};
+        view->model.arena = arena;
+        view->model.close = close_view;
+        Retyping r = {.view = view, .base = base};
+        if (options) r.options = *options;
+        code = retype_all(&r, err);
     }
-    if (!code) code = set_file_type(&r->model, base, type, err);
+    if (!code) code = set_file_type(&view->model, base, options ? options->rules.preset : NULL, err);
     if (code)
         arena_close(arena);
     else
-        *out = &r->model;
+        *out = &view->model;
     return code;
 }
 
@@ -238,10 +278,11 @@ bool retype_is_lossless(const Model *retyped) {
     return true;
 }
 
-size_t retype_fallbacks(const Model *retyped, const char *const **names) {
-    *names = NULL;
+size_t retype_fallbacks(const Model *retyped, const MixtureFallback **list) {
+    *list = NULL;
     if (!retyped || retyped->close != close_view) return 0;
     const Retyped *r = (const Retyped *)retyped;
-    *names = r->fallbacks;
-    return r->n_fallbacks;
+    if (!r->mixture) return 0;
+    *list = r->mixture->fallbacks;
+    return r->mixture->n_fallbacks;
 }

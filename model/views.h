@@ -2,6 +2,7 @@
 #ifndef RECAST_MODEL_VIEWS_H
 #define RECAST_MODEL_VIEWS_H
 
+#include "model/mixture.h"
 #include "model/model.h"
 
 /* override -- other parameters, the same tensors. `overrides` is an object of config.json keys
@@ -31,27 +32,28 @@ typedef struct GgufNamesOptions {
 int gguf_names_open(Model **out, const Model *base, const GgufNamesOptions *options,
                     const Allocator *allocator, Error *err) MUST_CHECK;
 
-/* retype -- every weight matrix as F32, F16, BF16 or Q8_0 (DT_NONE: as stored); norms and router become F32.
- * Base must be FORM_GGUF of float types (a tensor that is quantized as asked already stays); of a GGUF of
- * unknown family, tensors with fewer than 2 dimensions and those that are F32 by policy keep F32. Quantized
- * types: a tensor whose rows are no multiple of the block becomes F16 instead, as llama.cpp's converter has
- * it. Sets general.file_type. Errors when read: a finite number that F16 can't hold; NaN or infinity where
+/* retype -- every weight matrix in another type: all the same (F32, F16, BF16), or as a preset of
+ * llama-quantize chooses for each (mixture.h); norms and router become F32. Base must be FORM_GGUF of float
+ * types; a tensor that has its type already stays. Without a preset types stay as stored. Of a GGUF of
+ * unknown family, tensors with fewer than 2 dimensions and those that are F32 by policy keep F32. Sets
+ * general.file_type and general.quantization_version. Errors: what mixture_plan says; ERR_UNSUPPORTED for a
+ * quantized base. When read: a finite number that F16 or a block's scale can't hold; NaN or infinity where
  * blocks are made. */
-int retype_open(Model **out, const Model *base, DType type, const Allocator *allocator,
+typedef struct RetypeOptions {
+    MixtureRules rules; /* preset NULL: as stored. What it points to is borrowed until the view closes */
+    bool requantize;    /* a quantized base is turned into numbers first */
+} RetypeOptions;
+int retype_open(Model **out, const Model *base, const RetypeOptions *options, const Allocator *allocator,
                 Error *err) MUST_CHECK;
-/* Does retyping to `type` keep every value of the base's stored types? (BF16 -> F16 and BF16 -> Q8_0 do not
- * by type.) */
+/* Does retyping keep every value of the base's stored types? (BF16 -> F16 and BF16 -> Q8_0 do not by type.)
+ */
 bool retype_is_lossless(const Model *retyped);
-/* How many tensors got F16 for the rows' sake, and their names, which live as long as the view. 0 for any
- * other model. */
-size_t retype_fallbacks(const Model *retyped, const char *const **names);
+/* The tensors that got another type for their rows' sake; the list lives as long as the view. 0 for any other
+ * model. */
+size_t retype_fallbacks(const Model *retyped, const MixtureFallback **list);
 
-/* The types that retype offers, by the names that recipes, --type and recast.output use. */
-extern const char *const output_type_names[]; /* "bf16", lower case, NULL-terminated */
-DType output_type_by_name(const char *name);  /* DT_NONE if it is none of them, or NULL */
-const char *output_type_name(DType type);     /* NULL if it is not offered */
-
-/* general.file_type for a type: 0 F32, 1 F16, 32 BF16, 7 Q8_0. */
+/* general.file_type of a model whose matrices all have this type: 0 F32, 1 F16, 32 BF16, 7 Q8_0; 0 also for
+ * types that no preset rests on. */
 uint32_t gguf_file_type(DType type);
 /* The type of most weight matrices, by elements; norms and routers don't count. */
 DType gguf_common_type(const Model *m);

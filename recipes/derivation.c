@@ -38,6 +38,7 @@ static cJSON *output_tree(const RecipeOutput *o) {
         cJSON *dynamic = cJSON_AddObjectToObject(output, "gguf_dynamic");
         ok = dynamic && cJSON_AddNumberToObject(dynamic, "bake", o->bake_dynamic);
     }
+    ok = ok && output_types_put(&o->types, output);
     ok = ok && add_split(output, &o->split);
     if (ok) return output;
     cJSON_Delete(output);
@@ -67,9 +68,10 @@ int recipe_derivation(const Recipe *r, size_t output, const SourceProof *proof, 
     return finish(root, ok, json, err);
 }
 
-int recipe_plain_derivation(const char *type_name, const SplitRule *split, const SourceProof *proof,
+int recipe_plain_derivation(const OutputTypes *types, const SplitRule *split, const SourceProof *proof,
                             Buffer *json, Error *err) {
-    RecipeOutput o = {.format = OUTPUT_GGUF, .type_name = type_name};
+    RecipeOutput o = {
+        .format = OUTPUT_GGUF, .types = *types, .type_name = types->preset ? types->preset->key : "stored"};
     if (split) o.split = *split;
     cJSON *root = cJSON_CreateObject();
     bool ok = attach(root, "base", base_tree(NULL, proof, NULL));

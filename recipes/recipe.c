@@ -39,8 +39,10 @@ int recipe_load(Recipe **out, const char *path, const char *const *sets, size_t 
     }
     int code = r && r->path && r->directory ? read_recipe(r, sets, n_sets, err) : error_memory(err, path);
     if (code) {
-        if (r) cJSON_Delete(r->json);
-        arena_close(arena);
+        if (r)
+            recipe_close(r);
+        else
+            arena_close(arena);
         return code;
     }
     *out = r;
@@ -49,6 +51,7 @@ int recipe_load(Recipe **out, const char *path, const char *const *sets, size_t 
 
 void recipe_close(Recipe *r) {
     if (!r) return;
+    for (size_t i = 0; i < r->n_outputs; i++) output_types_close(&r->outputs[i].types);
     cJSON_Delete(r->json);
     arena_close(r->arena);
 }

@@ -11,13 +11,14 @@
 #include "model/gguf_split.h"
 #include "model/model.h"
 #include "model/proof.h"
+#include "recipes/output_types.h"
 
 typedef enum OutputFormat { OUTPUT_GGUF, OUTPUT_HF } OutputFormat;
 
 typedef struct RecipeOutput {
     OutputFormat format;
-    DType type;            /* GGUF: one of output_type_names */
-    const char *type_name; /* as asked, lower case: "bf16"; "" for hf */
+    OutputTypes types;     /* GGUF */
+    const char *type_name; /* the preset's key: "bf16"; "" for hf */
     uint32_t bake_dynamic; /* "gguf_dynamic": {"bake": L}; 0 if absent */
     SplitRule split;       /* "split": "48G", 128, "metadata-first"; all zero if absent */
     const char *file_name; /* in the package: "{name}-BF16.gguf" (shards: {name}-BF16-00001-of-0000N.gguf);
@@ -37,7 +38,7 @@ typedef struct Recipe {
     const cJSON *overrides; /* object, maybe empty; never NULL */
     bool accept_inert_dynamic;
     size_t n_outputs;
-    const RecipeOutput *outputs; /* at least one */
+    RecipeOutput *outputs; /* at least one */
     size_t n_prompts;
     const char *const *prompts;   /* validate.prompts; a default prompt if absent */
     uint32_t n_tokens;            /* validate.tokens, default 64 */
@@ -85,21 +86,24 @@ int recipe_pinned_text(const Recipe *r, const SourceProof *proof, const char *co
  * (pinned or not) and source always give the same text. */
 int recipe_derivation(const Recipe *r, size_t output, const SourceProof *proof, const char *commit,
                       Buffer *json, Error *err) MUST_CHECK;
-/* The same for a plain conversion to `type_name` ("bf16") without a recipe: base (hashes) and output only.
+/* The same for a plain conversion without a recipe: base (hashes) and output only.
  * split: NULL or all zero for one file. */
-int recipe_plain_derivation(const char *type_name, const SplitRule *split, const SourceProof *proof,
+int recipe_plain_derivation(const OutputTypes *types, const SplitRule *split, const SourceProof *proof,
                             Buffer *json, Error *err) MUST_CHECK;
 
 /* The stack of views over an open source. Members that are not needed are NULL; `top` is what to read. The
  * source is borrowed. */
 typedef struct RecipeStack {
-    Model *override; /* source with the recipe's parameters, HF or GGUF form */
-    Model *names;    /* GGUF form (only for a gguf output over a checkpoint) */
-    Model *retype;   /* only for a gguf output */
-    Model *top;
+    Model *override;  /* source with the recipe's parameters, HF or GGUF form */
+    Model *names;     /* GGUF form (only for a gguf output over a checkpoint) */
+    Model *retype;    /* only for a gguf output */
+    Imatrix *imatrix; /* what retype weights with; NULL: nothing */
+    const Model *top;
 } RecipeStack;
 int recipe_stack_open(RecipeStack *out, const Recipe *r, size_t output, const Model *source,
                       const Allocator *allocator, Error *err) MUST_CHECK;
+/* Puts the types on top of a stack whose top is in GGUF form. */
+int retype_stack(RecipeStack *s, const OutputTypes *types, const Allocator *allocator, Error *err) MUST_CHECK;
 /* Only the override: what `run RECIPE` reads and generation is compared with. */
 int recipe_override_open(RecipeStack *out, const Recipe *r, const Model *source, const Allocator *allocator,
                          Error *err) MUST_CHECK;

@@ -1,6 +1,5 @@
 /* recipe_parse.c -- the recipe format, version 1: what a recipe may say, checked and turned into a Recipe.
  * recipe.schema.json says the same to editors; a test holds both together with the shipped recipes. */
-#include "model/views.h"
 #include "recipes/fields.h"
 #include "recipes/recipe_private.h"
 #include <stdio.h>
@@ -9,7 +8,6 @@
 enum { NAME_LIMIT = 200, TOKENS_LIMIT = 2047, TOKENS_DEFAULT = 64 };
 
 #define LATER(what) what " by this version; remove the key"
-#define ONE_TYPE    LATER("a type for single tensors is not offered")
 #define NO_QUALITY  LATER("quality is not measured")
 
 static const KeyRule root_keys[] = {{"$schema", NULL},
@@ -26,15 +24,11 @@ static const KeyRule root_keys[] = {{"$schema", NULL},
 static const KeyRule base_keys[] = {{"repo", NULL},   {"revision", NULL}, {"path", NULL},
                                     {"commit", NULL}, {"sha256", NULL},   {"weights_sha256", NULL},
                                     {NULL, NULL}};
-static const KeyRule gguf_keys[] = {{"format", NULL},
-                                    {"type", NULL},
-                                    {"gguf_dynamic", NULL},
-                                    {"tensor_types", ONE_TYPE},
-                                    {"output_type", ONE_TYPE},
-                                    {"embedding_type", ONE_TYPE},
-                                    {"imatrix", LATER("quantization is not offered")},
-                                    {"split", NULL},
-                                    {NULL, NULL}};
+static const KeyRule gguf_keys[] = {{"format", NULL},       {"type", NULL},
+                                    {"gguf_dynamic", NULL}, {"tensor_types", NULL},
+                                    {"output_type", NULL},  {"embedding_type", NULL},
+                                    {"imatrix", NULL},      {"requantize", NULL},
+                                    {"split", NULL},        {NULL, NULL}};
 static const KeyRule hf_keys[] = {{"format", NULL}, {NULL, NULL}};
 static const KeyRule validate_keys[] = {{"prompts", NULL},
                                         {"tokens", NULL},
@@ -53,11 +47,9 @@ static const KeyRule package_keys[] = {
     {NULL, NULL}};
 
 /* Types of the format that this version does not write: llama.cpp's names. */
-static const char *const later_types[] = {
-    "q1_0",   "q2_0",   "q4_0",   "q4_1",    "q5_0",   "q5_1",   "q2_k",  "q2_k_s",  "q3_k",
-    "q3_k_s", "q3_k_m", "q3_k_l", "q4_k",    "q4_k_s", "q4_k_m", "q5_k",  "q5_k_s",  "q5_k_m",
-    "q6_k",   "iq1_s",  "iq1_m",  "iq2_xxs", "iq2_xs", "iq2_s",  "iq2_m", "iq3_xxs", "iq3_xs",
-    "iq3_s",  "iq3_m",  "iq4_nl", "iq4_xs",  "tq1_0",  "tq2_0",  "mxfp4", "nvfp4",   NULL};
+static const char *const later_types[] = {"q1_0",  "q2_0",  "iq1_s",   "iq1_m",     "iq2_xxs", "iq2_xs",
+                                          "iq2_s", "iq2_m", "iq3_xxs", "iq3_xs",    "iq3_s",   "iq3_m",
+                                          "tq1_0", "tq2_0", "mxfp4",   "mxfp4_moe", "nvfp4",   NULL};
 
 static bool listed(const char *word, const char *const *list) {
     for (; *list; list++)
@@ -198,29 +190,34 @@ static int parse_overrides(Recipe *r, Error *err) {
 
 /* ---- outputs ---- */
 
-static int parse_type(RecipeOutput *o, const char *path, Error *err) {
+/* No preset: a later one, one that is spelled otherwise, or nothing. */
+static int refuse_type(const char *name, const char *where, Arena *arena, Error *err) {
+    enum { MOST = 64 };
+    const char *keys[MOST] = {NULL}, *offered = output_presets_text(arena);
+    if (!offered) return error_memory(err, where);
+    if (listed(name, later_types))
+        return error_set(err, ERR_UNSUPPORTED,
+                         "%s: %s is a type that this version does not write; %s are offered", where, name,
+                         offered);
+    const Preset *preset = name[0] >= '0' && name[0] <= '9' ? NULL : preset_by_name(name); /* "BF16" */
+    if (preset)
+        return error_set(err, ERR_RECIPE, "%s: \"%s\" is written in lower case: \"%s\"", where, name,
+                         preset->key);
+    for (size_t i = 0; i < preset_count() && i + 1 < MOST; i++) keys[i] = preset_at(i)->key;
+    return field_unknown(ERR_RECIPE, where, name, "no known type", keys, err);
+}
+
+static int parse_type(RecipeOutput *o, const char *path, Arena *arena, Error *err) {
     char where[FIELD_PATH_SIZE];
+    const char *name;
     field_path(where, path, "type");
     const cJSON *item = json_get(o->json, "type");
-    if (!item) return field_mismatch(NULL, where, "f32, f16, bf16 or q8_0", err);
-    TRY(item_string(&o->type_name, item, where, err));
-    o->type = output_type_by_name(o->type_name);
-    if (o->type != DT_NONE) return 0;
-    if (listed(o->type_name, later_types))
-        return error_set(err, ERR_UNSUPPORTED,
-                         "%s: %s is a type that this version does not write; f32, f16, bf16 and q8_0 are "
-                         "offered",
-                         where, o->type_name);
-    /* "BF16": spelled the other way, and nothing more. */
-    char lower[16] = "";
-    size_t length = strlen(o->type_name);
-    for (size_t i = 0; i < length && length < sizeof lower; i++)
-        lower[i] =
-            (char)(o->type_name[i] >= 'A' && o->type_name[i] <= 'Z' ? o->type_name[i] + 32 : o->type_name[i]);
-    if (listed(lower, output_type_names) || listed(lower, later_types))
-        return error_set(err, ERR_RECIPE, "%s: \"%s\" is written in lower case: \"%s\"", where, o->type_name,
-                         lower);
-    return field_unknown(ERR_RECIPE, where, o->type_name, "no known type", output_type_names, err);
+    if (!item) return field_mismatch(NULL, where, "a type, as \"bf16\" or \"q4_k_m\"", err);
+    TRY(item_string(&name, item, where, err));
+    o->types.preset = output_preset(name);
+    if (!o->types.preset) return refuse_type(name, where, arena, err);
+    o->type_name = o->types.preset->key;
+    return 0;
 }
 
 static int parse_split(RecipeOutput *o, const char *path, Error *err) {
@@ -241,10 +238,11 @@ static int parse_split(RecipeOutput *o, const char *path, Error *err) {
     return 0;
 }
 
-static int parse_gguf(RecipeOutput *o, const char *path, Error *err) {
+static int parse_gguf(RecipeOutput *o, const Recipe *r, const char *path, Error *err) {
     static const KeyRule bake_keys[] = {{"bake", NULL}, {NULL, NULL}};
     TRY(fields_check(o->json, path, gguf_keys, err));
-    TRY(parse_type(o, path, err));
+    TRY(parse_type(o, path, r->arena, err));
+    TRY(output_types_parse(&o->types, o->json, path, r->directory, r->arena, NULL, err));
     TRY(parse_split(o, path, err));
     const cJSON *dynamic = NULL;
     TRY(field_object(&dynamic, o->json, path, "gguf_dynamic", false, err));
@@ -260,7 +258,7 @@ static int parse_output(RecipeOutput *o, const Recipe *r, const cJSON *item, con
     const char *format;
     char where[FIELD_PATH_SIZE];
     if (!cJSON_IsObject(item)) return field_mismatch(item, path, "an object", err);
-    *o = (RecipeOutput){.json = item, .type = DT_NONE, .type_name = ""};
+    *o = (RecipeOutput){.json = item, .types = output_types(NULL), .type_name = ""};
     TRY(field_string(&format, item, path, "format", true, err));
     field_path(where, path, "format");
     if (strcmp(format, "gguf-lora") == 0)
@@ -281,12 +279,8 @@ static int parse_output(RecipeOutput *o, const Recipe *r, const cJSON *item, con
         return fields_check(item, path, hf_keys, err);
     }
     o->format = OUTPUT_GGUF;
-    TRY(parse_gguf(o, path, err));
-    char upper[16] = "";
-    for (size_t i = 0; o->type_name[i] && i + 1 < sizeof upper; i++)
-        upper[i] =
-            (char)(o->type_name[i] >= 'a' && o->type_name[i] <= 'z' ? o->type_name[i] - 32 : o->type_name[i]);
-    o->file_name = arena_printf(r->arena, "%s-%s.gguf", r->name, upper);
+    TRY(parse_gguf(o, r, path, err));
+    o->file_name = arena_printf(r->arena, "%s-%s.gguf", r->name, o->types.preset->name);
     return o->file_name ? 0 : error_memory(err, path);
 }
 
@@ -297,6 +291,9 @@ static int parse_outputs(Recipe *r, Error *err) {
     for (const cJSON *m = list->child; m; m = m->next) count++;
     RecipeOutput *outputs = arena_alloc(r->arena, count, sizeof *outputs);
     if (!outputs) return error_memory(err, "outputs");
+    for (size_t i = 0; i < count; i++) outputs[i] = (RecipeOutput){.types = output_types(NULL)};
+    r->n_outputs = count;
+    r->outputs = outputs;
     const cJSON *item = list->child;
     for (size_t i = 0; i < count; i++, item = item->next) {
         char path[FIELD_PATH_SIZE];
@@ -308,8 +305,6 @@ static int parse_outputs(Recipe *r, Error *err) {
                                  "%s: it would write %s, which outputs[%zu] writes already; remove one", path,
                                  outputs[i].file_name, j);
     }
-    r->n_outputs = count;
-    r->outputs = outputs;
     return 0;
 }
 

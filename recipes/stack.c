@@ -13,6 +13,14 @@ int recipe_override_open(RecipeStack *out, const Recipe *r, const Model *source,
     return 0;
 }
 
+int retype_stack(RecipeStack *s, const OutputTypes *types, const Allocator *allocator, Error *err) {
+    RetypeOptions options;
+    TRY(output_types_options(&options, &s->imatrix, types, allocator, err));
+    TRY(retype_open(&s->retype, s->top, &options, allocator, err));
+    s->top = s->retype;
+    return 0;
+}
+
 static int open_gguf(RecipeStack *s, const Recipe *r, const RecipeOutput *o, const Model *source,
                      const Allocator *allocator, Error *err) {
     if (source->form == FORM_HF) {
@@ -23,9 +31,7 @@ static int open_gguf(RecipeStack *s, const Recipe *r, const RecipeOutput *o, con
         return error_set(err, ERR_RECIPE, "gguf_dynamic needs a Hugging Face checkpoint, but %s is a GGUF",
                          source->path);
     }
-    TRY(retype_open(&s->retype, s->top, o->type, allocator, err));
-    s->top = s->retype;
-    return 0;
+    return retype_stack(s, &o->types, allocator, err);
 }
 
 int recipe_stack_open(RecipeStack *out, const Recipe *r, size_t output, const Model *source,
@@ -48,5 +54,6 @@ void recipe_stack_close(RecipeStack *s) {
     model_close(s->retype);
     model_close(s->names);
     model_close(s->override);
+    imatrix_close(s->imatrix);
     *s = (RecipeStack){0};
 }

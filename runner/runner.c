@@ -72,8 +72,9 @@ static int open_runner(Runner *r, const Model *model, Error *err) {
     TRY(runner_set_rope_length(r, 0, err));
     TRY(weights_open(&r->weights, r->model, r->arena, err));
     r->forward = forward_reference;
-    return ref_open(&r->state, p, &r->weights, &r->rope, r->context, r->options.kv, r->options.threads,
-                    r->arena, r->allocator, err);
+    RunnerOptions options = r->options;
+    options.context = r->context;
+    return ref_open(&r->state, p, &r->weights, &r->rope, options, r->arena, r->allocator, err);
 }
 
 int runner_open(Runner **out, const Model *model, RunnerOptions options, const Allocator *allocator,
@@ -110,8 +111,11 @@ const ModelParams *runner_params(const Runner *r) {
 }
 
 const char *runner_arithmetic(const Runner *r) {
-    return r->options.kv == KV_F16 ? "recast-arithmetic-1/f32 activations/kv f16"
-                                   : "recast-arithmetic-1/f32 activations/kv f32";
+    static const char *const names[2][2] = {
+        {"recast-arithmetic-1/f32 activations/kv f32", "recast-arithmetic-1/f32 activations/kv f16"},
+        {"recast-arithmetic-1/q8 activations/kv f32", "recast-arithmetic-1/q8 activations/kv f16"}};
+    bool q8 = r->weights.quantized && r->options.activations == ACTIVATIONS_Q8;
+    return names[q8][r->options.kv == KV_F16];
 }
 
 uint32_t runner_position(const Runner *r) {

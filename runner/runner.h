@@ -2,17 +2,22 @@
  *
  * Strict arithmetic (docs/arithmetic.md): the same model, tokens and options give the same bits of logits on
  * every machine. This is the readable reference (ref/); faster backends must equal it bit for bit. Takes a
- * model in either form (a Hugging Face one is shown through the gguf-names view), float weights only. */
+ * model in either form (a Hugging Face one is shown through the gguf-names view), with weights of any type
+ * that core/quantize.h knows. */
 #ifndef RECAST_RUNNER_RUNNER_H
 #define RECAST_RUNNER_RUNNER_H
 
 #include "model/model.h"
 
 typedef enum KvType { KV_F32, KV_F16 } KvType;
+/* What quantized weights meet: activations quantized in blocks of 32, or float32 ones, for which the weights
+ * are dequantized. Float weights always meet float32. */
+typedef enum ActivationType { ACTIVATIONS_Q8, ACTIVATIONS_F32 } ActivationType;
 
 typedef struct RunnerOptions {
     uint32_t context; /* positions to make room for; 0: the model's context length */
     KvType kv;
+    ActivationType activations;
     uint32_t rope_length; /* `dynamic`: fixed length of the frequency table; 0: the native context, which then
                              is the limit */
     unsigned threads;     /* 0: one a processor */

@@ -7,15 +7,16 @@
 /* What decides the bytes, apart from the source. */
 typedef struct Claim {
     const cJSON *overrides; /* an object */
-    DType type;             /* of a GGUF; DT_NONE: as stored */
     uint32_t bake;
 } Claim;
 
 /* ---- which output of a recipe ---- */
 
 static bool output_fits(const RecipeOutput *o, const Model *artifact) {
+    uint32_t file_type;
     if (o->format == OUTPUT_HF) return artifact->form == FORM_HF;
-    return artifact->form == FORM_GGUF && o->type == gguf_common_type(artifact);
+    return artifact->form == FORM_GGUF && metadata_u32(artifact->metadata, "general.file_type", &file_type) &&
+           file_type == o->types.preset->file_type;
 }
 
 /* A split artifact goes by the name of its first shard, which holds the number of shards; an output does not.
@@ -38,7 +39,19 @@ size_t find_output(const Recipe *r, const char *name, const Model *artifact) {
 
 /* ---- without a recipe: what the file says of itself ---- */
 
-static int read_claim(Claim *out, Expected *e, const Model *artifact, Error *err) {
+/* The preset that recast.output names; else that of the floats which most tensors have. */
+static int read_types(Expected *e, const ProvenanceRead *p, const Model *artifact, const cJSON *output,
+                      Arena *arena, Error *err) {
+    e->types = output_types(p->output ? output_preset(p->output) : NULL);
+    if (artifact->form != FORM_GGUF) return 0;
+    DType common = gguf_common_type(artifact);
+    if (!e->types.preset && dtype_is_float(common))
+        e->types.preset = preset_by_file_type(gguf_file_type(common));
+    if (!cJSON_IsObject(output)) return 0;
+    return output_types_parse(&e->types, output, "recast.recipe: output", NULL, arena, NULL, err);
+}
+
+static int read_claim(Claim *out, Expected *e, const Model *artifact, Arena *arena, Error *err) {
     ProvenanceRead p = {0};
     if (artifact->form == FORM_GGUF) TRY(provenance_read(&p, artifact->metadata, err));
     if (p.derivation)
@@ -49,22 +62,21 @@ static int read_claim(Claim *out, Expected *e, const Model *artifact, Error *err
     if (!cJSON_IsObject(out->overrides) && !(out->overrides = cJSON_AddObjectToObject(e->derivation, "none")))
         return error_memory(err, "a recipe");
     json_u32(json_get(json_get(output, "gguf_dynamic"), "bake"), &out->bake);
-    out->type = output_type_by_name(p.output);
-    DType common = artifact->form == FORM_GGUF ? gguf_common_type(artifact) : DT_NONE;
-    if (out->type == DT_NONE && output_type_name(common)) out->type = common;
-    return 0;
+    return read_types(e, &p, artifact, output, arena, err);
 }
 
 static int open_gguf(Expected *e, const Claim *claim, const Allocator *allocator, Error *err) {
+    RecipeStack *s = &e->stack;
+    s->top = e->derived;
     if (e->derived->form == FORM_HF) {
-        if (claim->type == DT_NONE)
+        if (!e->types.preset)
             return error_set(err, ERR_UNSUPPORTED, "quantized tensors are not compared with a source");
         GgufNamesOptions options = {.bake_dynamic = claim->bake};
-        TRY(gguf_names_open(&e->names, e->derived, &options, allocator, err));
-        e->top = e->names;
+        TRY(gguf_names_open(&s->names, e->derived, &options, allocator, err));
+        s->top = s->names;
     }
-    TRY(retype_open(&e->retype, e->top, claim->type, allocator, err));
-    e->top = e->retype;
+    TRY(retype_stack(s, &e->types, allocator, err));
+    e->top = s->top;
     return 0;
 }
 
@@ -74,8 +86,8 @@ static int open_claim(Expected *e, const Claim *claim, const Model *artifact, co
     if (!e->derived) {
         /* whether "accept" was said is no part of what decides the bytes */
         OverrideOptions lenient = {.accept_inert_dynamic = true};
-        TRY(override_open(&e->override, source, claim->overrides, lenient, o->allocator, err));
-        e->derived = e->override;
+        TRY(override_open(&e->stack.override, source, claim->overrides, lenient, o->allocator, err));
+        e->derived = e->stack.override;
     }
     e->top = e->derived;
     if (artifact->form == FORM_GGUF) return open_gguf(e, claim, o->allocator, err);
@@ -86,7 +98,7 @@ static int open_claim(Expected *e, const Claim *claim, const Model *artifact, co
 int expected_open(Expected *out, const Validation *v, const Model *artifact, const Recipe *recipe,
                   const char *output_name, const Model *derived, Error *err) {
     const ValidateOptions *o = v->options;
-    *out = (Expected){.derived = derived};
+    *out = (Expected){.derived = derived, .types = output_types(NULL)};
     int code;
     if (recipe && o->source) {
         size_t i = find_output(recipe, output_name, artifact);
@@ -99,7 +111,7 @@ int expected_open(Expected *out, const Validation *v, const Model *artifact, con
         out->derived = out->stack.override;
     } else {
         Claim claim = {0};
-        code = read_claim(&claim, out, artifact, err);
+        code = read_claim(&claim, out, artifact, v->arena, err);
         if (!code) code = open_claim(out, &claim, artifact, o, err);
     }
     if (code) expected_close(out);
@@ -108,9 +120,7 @@ int expected_open(Expected *out, const Validation *v, const Model *artifact, con
 
 void expected_close(Expected *e) {
     recipe_stack_close(&e->stack);
-    model_close(e->retype);
-    model_close(e->names);
-    model_close(e->override);
+    output_types_close(&e->types);
     cJSON_Delete(e->derivation);
     *e = (Expected){0};
 }

@@ -10,15 +10,16 @@
 
 /* ---- the types that recast.output promises ---- */
 
-/* Making them that type once more must change nothing. */
-static int check_types(const Model *m, const char *output, Error *err) {
+static int differs(const Model *m, const char *output, size_t tensor, DType expected, Error *err) {
+    return error_set(err, ERR_CHECK, ANOTHER_FILE "recast.output is %s, but tensor %s is %s (expected %s)",
+                     output, m->tensors[tensor].name, dtype_name(m->tensors[tensor].type),
+                     dtype_name(expected));
+}
+
+/* Making them those types once more must change nothing. */
+static int same_types(const Model *m, const char *output, const RetypeOptions *options, Error *err) {
     Model *again;
-    if (!strcmp(output, "stored")) return 0; /* a copy of a GGUF of any types */
-    DType type = output_type_by_name(output);
-    if (type == DT_NONE)
-        return error_set(err, ERR_UNSUPPORTED,
-                         "recast.output is \"%s\"; this version knows f32, f16, bf16 and q8_0", output);
-    int code = retype_open(&again, m, type, NULL, err);
+    int code = retype_open(&again, m, options, NULL, err);
     if (code == ERR_UNSUPPORTED)
         return error_set(err, ERR_CHECK,
                          ANOTHER_FILE "recast.output is %s, but the file holds tensors quantized otherwise",
@@ -26,10 +27,34 @@ static int check_types(const Model *m, const char *output, Error *err) {
     if (code) return code;
     for (size_t i = 0; i < m->n_tensors && !code; i++)
         if (again->tensors[i].type != m->tensors[i].type)
-            code = error_set(
-                err, ERR_CHECK, ANOTHER_FILE "recast.output is %s, but tensor %s is %s (expected %s)", output,
-                m->tensors[i].name, dtype_name(m->tensors[i].type), dtype_name(again->tensors[i].type));
+            code = differs(m, output, i, again->tensors[i].type, err);
     model_close(again);
+    return code;
+}
+
+/* json: the output as the recipe in the file has it, or NULL. */
+static int check_types(const Model *m, const char *output, const cJSON *json, Error *err) {
+    if (!strcmp(output, "stored")) return 0; /* a copy of a GGUF of any types */
+    OutputTypes t = output_types(output_preset(output));
+    Arena *arena;
+    TRY(arena_open(&arena, NULL, err));
+    int code = t.preset ? 0
+                        : error_set(err, ERR_UNSUPPORTED, "recast.output is \"%s\"; this version knows %s",
+                                    output, output_presets_text(arena));
+    if (!code && cJSON_IsObject(json))
+        code = output_types_parse(&t, json, "recast.recipe: output", NULL, arena, NULL, err);
+    if (!code) {
+        RetypeOptions options = {
+            .rules = mixture_rules(t.preset),
+        };
+        options.rules.embedding_type = t.embedding_type;
+        options.rules.output_type = t.output_type;
+        options.rules.tensor_types = t.tensor_types;
+        options.rules.weighted = t.imatrix_name != NULL;
+        code = same_types(m, output, &options, err);
+    }
+    output_types_close(&t);
+    arena_close(arena);
     return code;
 }
 
@@ -108,11 +133,10 @@ static int check_all(const ProvenanceRead *p, const Model *m, Error *err) {
     if (p->derivation_version > RECAST_DERIVATION)
         return error_set(err, ERR_UNSUPPORTED, "recast.derivation is %u; this version knows %d",
                          p->derivation_version, RECAST_DERIVATION);
-    if (p->output) TRY(check_types(m, p->output, err));
-    if (!p->derivation) return 0;
-    cJSON *recipe;
-    TRY(json_parse(&recipe, p->derivation, strlen(p->derivation), "recast.recipe", err));
-    int code = check_recipe(recipe, p, m, err);
+    cJSON *recipe = NULL;
+    if (p->derivation) TRY(json_parse(&recipe, p->derivation, strlen(p->derivation), "recast.recipe", err));
+    int code = p->output ? check_types(m, p->output, json_get(recipe, "output"), err) : 0;
+    if (!code && recipe) code = check_recipe(recipe, p, m, err);
     cJSON_Delete(recipe);
     return code;
 }

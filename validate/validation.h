@@ -81,12 +81,12 @@ int check_finite(const Validation *v, const Model *m, Error *err);
 
 /* What an artifact ought to be: views over the source. */
 typedef struct Expected {
-    Model *override, *names, *retype; /* closed by expected_close; NULL if not needed */
-    const Model *top;                 /* compared with the artifact */
-    const Model *derived;             /* the source with overrides: what generation is compared with */
-    RecipeStack stack;                /* instead of those, if a recipe made it */
-    size_t output;                    /* which of its outputs */
-    cJSON *derivation;                /* the recipe that the file carries */
+    const Model *top;     /* compared with the artifact */
+    const Model *derived; /* the source with overrides: what generation is compared with */
+    RecipeStack stack;    /* the views; those that are not needed are NULL */
+    OutputTypes types;    /* without a recipe: what the file says of them */
+    size_t output;        /* which of its outputs */
+    cJSON *derivation;    /* the recipe that the file carries */
 } Expected;
 /* By the recipe's output, if there are a recipe and a source; else by the recipe that the artifact carries;
  * else the plain source in the artifact's own type. derived: the source with overrides if it is open already,

@@ -57,12 +57,12 @@ static int open_team(Team *team, const ModelParams *p, unsigned threads, Arena *
 }
 
 int ref_open(RefState *out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
-             uint32_t context, KvType kv, unsigned threads, Arena *arena, const Allocator *allocator,
-             Error *err) {
+             RunnerOptions options, Arena *arena, const Allocator *allocator, Error *err) {
     *out = (RefState){.params = params, .weights = weights, .rope = rope};
-    TRY(open_activations(&out->a, params, context, arena, err));
-    TRY(open_team(&out->team, params, threads, arena, err));
-    return kv_open(&out->kv, params, context, kv, allocator, err);
+    out->team.float_activations = options.activations == ACTIVATIONS_F32;
+    TRY(open_activations(&out->a, params, options.context, arena, err));
+    TRY(open_team(&out->team, params, options.threads, arena, err));
+    return kv_open(&out->kv, params, options.context, options.kv, allocator, err);
 }
 
 void ref_close(RefState *s) {
@@ -169,7 +169,7 @@ static int embed(RefState *s, const uint32_t *tokens, size_t count, uint32_t fir
     const Matrix *w = &s->weights->embedding;
     size_t d = s->params->n_embd, h = s->params->head_dim;
     for (size_t t = 0; t < count; t++) {
-        kernel_widen(w->type, w->data + tokens[t] * w->row_bytes, s->a.x + t * d, d);
+        widen_row(w, tokens[t], s->a.x + t * d);
         rope_angles(s->a.cosine + t * (h / 2), s->a.sine + t * (h / 2), s->rope->inv_freq,
                     s->rope->attention_factor, first + (uint32_t)t, h);
     }

@@ -39,11 +39,11 @@ typedef struct RefState {
     Activations a;
 } RefState;
 
-/* Makes KV cache and working memory for `context` positions. Memory other than the cache lives in the arena.
+/* Makes KV cache and working memory for options.context positions, which is not 0. Memory other than the
+ * cache lives in the arena.
  */
 int ref_open(RefState *out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
-             uint32_t context, KvType kv, unsigned threads, Arena *arena, const Allocator *allocator,
-             Error *err) MUST_CHECK;
+             RunnerOptions options, Arena *arena, const Allocator *allocator, Error *err) MUST_CHECK;
 void ref_close(RefState *s);
 /* Tokens at positions first .. first + count - 1 (all checked by the caller); logits [n_vocab] after the last
  * one. */

@@ -4,20 +4,7 @@
  * being told that sums may be reordered (they may not). */
 #include "runner/ref/kernels.h"
 #include "core/strict_math.h"
-
-/* Function multiversioning needs gcc and glibc's ifunc. optimize("O3") because gcc's -O2 leaves half of these
- * loops scalar; -ffp-contract=off stays in force (looked up in the assembly). clang compiles them once, for
- * the oldest processor of the kind, and the bits are the same. */
-#if !defined(__GNUC__) || defined(__clang__)
-#define KERNEL
-#elif defined(__x86_64__) && defined(__GLIBC__) && __GNUC__ >= 12
-#define KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3")))
-#else
-#define KERNEL __attribute__((optimize("O3")))
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
-enum { LANES = 32 };
+#include "runner/ref/versions.h"
 
 /* Rows in a mapped file lie at any address. */
 typedef uint16_t __attribute__((aligned(1))) unaligned_u16;
@@ -39,12 +26,6 @@ INLINE float load_f16(const void *row, size_t i) {
     uint32_t bits = strict_bits_of(strict_f32_of(magnitude) * 0x1p112f);
     bits |= magnitude >= 0x0F800000 ? 0x7F800000 : 0; /* infinity, NaN */
     return strict_f32_of(bits | (h & 0x8000) << 16);
-}
-
-INLINE float butterfly(float lane[LANES]) {
-    for (size_t s = LANES / 2; s; s /= 2)
-        for (size_t l = 0; l < s; l++) lane[l] += lane[l + s];
-    return lane[0];
 }
 
 INLINE float dot_lanes(float (*load)(const void *, size_t), const void *row, const float *x, size_t n) {

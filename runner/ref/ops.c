@@ -1,8 +1,10 @@
 /* ops.c -- operations over whole tokens. */
 #include "runner/ref/ops.h"
 #include "core/floats.h"
+#include "core/quantize.h"
 #include "core/strict_math.h"
 #include "runner/ref/kernels.h"
+#include "runner/ref/quantized.h"
 #include <math.h>
 
 enum {
@@ -12,6 +14,8 @@ enum {
 };
 
 /* ---- threads ---- */
+
+_Static_assert(sizeof(ActBlock) <= 32 * ROW_BLOCK * sizeof(float), "quantized activations fit in scratch");
 
 size_t team_scratch(size_t columns) {
     return ROW_BLOCK * columns;
@@ -25,21 +29,40 @@ static const float *vector_of(const Product *p, size_t i) {
     return p->x + (p->pick ? p->pick[i] : i) * p->w->columns;
 }
 
+/* A row as float32, whatever its type. */
+void widen_row(const Matrix *w, size_t row, float *out) {
+    const uint8_t *at = w->data + row * w->row_bytes;
+    if (dtype_is_float(w->type))
+        kernel_widen(w->type, at, out, w->columns);
+    else
+        quantizer_of(w->type)->dequantize(out, at, w->columns);
+}
+
 /* Few rows, all vectors. A row that several vectors meet is widened once. */
 static void product_rows(const Product *p, size_t first, size_t n_rows, float *scratch) {
     const Matrix *w = p->w;
     const uint8_t *rows = w->data + first * w->row_bytes;
     DType type = w->type;
     size_t row_bytes = w->row_bytes;
-    if (p->n > 1 && type != DT_F32) {
-        for (size_t r = 0; r < n_rows; r++)
-            kernel_widen(type, rows + r * row_bytes, scratch + r * w->columns, w->columns);
+    if ((p->n > 1 && type != DT_F32) || !dtype_is_float(type)) {
+        for (size_t r = 0; r < n_rows; r++) widen_row(w, first + r, scratch + r * w->columns);
         rows = (const uint8_t *)scratch, type = DT_F32, row_bytes = w->columns * sizeof *scratch;
     }
     for (size_t i = 0; i < p->n; i++) {
         const float *x = vector_of(p, i);
         float *out = p->out + i * w->rows + first;
         for (size_t r = 0; r < n_rows; r++) out[r] = kernel_dot(type, rows + r * row_bytes, x, w->columns);
+    }
+}
+
+/* Rows of a quantized matrix: each vector is quantized once for all of them. */
+static void product_quantized(const Product *p, size_t first, size_t n_rows, ActBlock *scratch) {
+    const Matrix *w = p->w;
+    for (size_t i = 0; i < p->n; i++) {
+        float *out = p->out + i * w->rows + first;
+        quantized_activations(scratch, vector_of(p, i), w->columns);
+        for (size_t r = 0; r < n_rows; r++)
+            out[r] = quantized_dot(w->type, w->data + (first + r) * w->row_bytes, scratch, w->columns);
     }
 }
 
@@ -60,6 +83,10 @@ static int run_product_item(void *context, size_t index, unsigned thread, Error 
     for (; index >= items_of(p); p++) index -= items_of(p);
     float *scratch = work->team->scratch + thread * work->team->scratch_floats;
     size_t end = (index + 1) * ITEM_ROWS < p->w->rows ? (index + 1) * ITEM_ROWS : p->w->rows;
+    if (!work->team->float_activations && !dtype_is_float(p->w->type)) {
+        product_quantized(p, index * ITEM_ROWS, end - index * ITEM_ROWS, (ActBlock *)scratch);
+        return 0;
+    }
     for (size_t r = index * ITEM_ROWS; r < end; r += ROW_BLOCK)
         product_rows(p, r, end - r < ROW_BLOCK ? end - r : ROW_BLOCK, scratch);
     return 0;

@@ -7,11 +7,14 @@
 
 /* Who works, and each worker's own memory. */
 typedef struct Team {
-    unsigned n_threads;    /* at least 1 */
-    float *scratch;        /* [n_threads][scratch_floats] */
-    size_t scratch_floats; /* for each thread: at least team_scratch(widest matrix) */
+    unsigned n_threads;     /* at least 1 */
+    float *scratch;         /* [n_threads][scratch_floats] */
+    bool float_activations; /* dequantize weights instead of quantizing what they meet */
+    size_t scratch_floats;  /* for each thread: at least team_scratch(widest matrix) */
 } Team;
 
+/* One row of a matrix as float32: [columns]. */
+void widen_row(const Matrix *w, size_t row, float *out);
 /* Floats that team_products needs for each thread. */
 size_t team_scratch(size_t columns);
 /* Runs items 0 .. count-1, alone if `work` (multiply-adds in all of them) is too little to wake threads for.

@@ -1,12 +1,15 @@
 /* weights.c -- finds every tensor of a qwen3moe model, checks type and shape, and points at its bytes. */
 #include "runner/ref/weights.h"
 #include "core/floats.h"
+#include "core/quantize.h"
+#include "runner/ref/quantized.h"
 #include <inttypes.h>
 #include <stdio.h>
 
 typedef struct Loader {
     const Model *model;
     Arena *arena;
+    bool *quantized; /* of the Weights */
 } Loader;
 
 static void shape_text(char *buf, size_t size, uint32_t n_dims, const uint64_t dims[4]) {
@@ -33,10 +36,11 @@ static int find(const Tensor **out, const Loader *load, const char *name, uint32
                          "%s: tensor %s has shape [%s], expected [%s] from the model's parameters",
                          load->model->path, name, found, expected);
     }
-    if (!dtype_is_float(t->type))
-        return error_set(err, ERR_UNSUPPORTED,
-                         "%s: tensor %s is %s; the runner takes weights of F32, F16 or BF16",
+    bool quantized = quantized_knows(t->type) && quantizer_of(t->type);
+    if (!dtype_is_float(t->type) && !quantized)
+        return error_set(err, ERR_UNSUPPORTED, "%s: tensor %s is %s, a type that the runner does not take",
                          load->model->path, name, dtype_name(t->type));
+    *load->quantized |= quantized;
     *out = t;
     return 0;
 }
@@ -115,7 +119,8 @@ static int load_layer(LayerWeights *out, const Loader *load, uint32_t layer, Err
 
 int weights_open(Weights *out, const Model *model, Arena *arena, Error *err) {
     const ModelParams *p = &model->params;
-    Loader load = {.model = model, .arena = arena};
+    Loader load = {.model = model, .arena = arena, .quantized = &out->quantized};
+    out->quantized = false;
     TRY(load_matrix(&out->embedding, &load, "token_embd.weight", p->n_vocab, p->n_embd, err));
     out->head = out->embedding;
     if (model_find(model, "output.weight"))

@@ -10,7 +10,7 @@
 
 typedef struct Matrix {  /* [rows][columns], row after row */
     const uint8_t *data; /* borrowed: a mapped file or the arena; any alignment */
-    DType type;          /* F32, F16 or BF16 */
+    DType type;          /* F32, F16, BF16 or one of quantized.h */
     size_t rows, columns;
     size_t row_bytes;
 } Matrix;
@@ -33,6 +33,7 @@ typedef struct Weights {
     Matrix head;                /* [n_vocab][n_embd]; the embedding if the model has no head of its own */
     const float *norm;          /* [n_embd] */
     const LayerWeights *layers; /* n_layers */
+    bool quantized;             /* is any matrix? */
 } Weights;
 
 /* model: FORM_GGUF, family qwen3moe, parameters checked. Everything that is allocated lives in the arena.

@@ -16,7 +16,7 @@ recipe '{ "max_position_embeddings": 512 }'; attempt
 recipe '{ "rope_scaling": { "rope_type": "dynamic", "factor": 4.0 } }'; attempt
 recipe '{ "max_position_embeddings": 1024, "rope_scaling": { "rope_type": "dynamic", "factor": 4.0 } }'; attempt
 recipe '{ "rope_scaling": { "rope_type": "longrope", "factor": 4.0 } }'; attempt
-recipe '{}' '[ { "format": "gguf", "type": "q4_k_m" } ]'; attempt
+recipe '{}' '[ { "format": "gguf", "type": "iq2_m" } ]'; attempt
 recipe '{}' '[ { "format": "onnx" } ]'; attempt
 recipe '{}' '[]'; attempt
 echo '{ "recipe": 2 }' >recipe.json; attempt

@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "fixture.h"
 #include "model/views.h"
+#include "retype_fixture.h"
 
 /* A checkpoint as GGUF form, with a plan. Fields stay NULL where a test needs less. */
 typedef struct Stack {
@@ -38,7 +39,7 @@ static inline void stack_open(Stack *s, const char *directory, const char *overr
     const Model *base = s->override ? s->override : s->source;
     GgufNamesOptions options = {.name = "a test"};
     cr_assert_eq(gguf_names_open(&s->names, base, &options, NULL, &err), 0, "%s", err.message);
-    cr_assert_eq(retype_open(&s->retype, s->names, type, NULL, &err), 0, "%s", err.message);
+    cr_assert_eq(retype_as(&s->retype, s->names, type, NULL, &err), 0, "%s", err.message);
     cr_assert_eq(gguf_plan_open(&s->plan, s->retype, NULL, NULL, &err), 0, "%s", err.message);
 }
 

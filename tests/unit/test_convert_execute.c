@@ -19,10 +19,10 @@ static int execute(FileResult *out, const GgufPlan *plan, const char *path, unsi
 
 /* ---- bytes ---- */
 
-/* "type name DTYPE dims sha256" of every tensor that llama.cpp's converter writes for the tiny model
- * (tests/golden/tiny-tensors.txt). */
-static void check_golden(const char *type, const Model *m) {
-    char *golden = fixture_read("tests/golden", "tiny-tensors.txt", NULL), *next = NULL;
+/* "type name DTYPE dims sha256" of every tensor that llama.cpp's converter (tests/golden/tiny-tensors.txt) or
+ * its llama-quantize (tiny-presets.txt) writes for the tiny model. */
+static void check_golden(const char *file, const char *type, const Model *m) {
+    char *golden = fixture_read("tests/golden", file, NULL), *next = NULL;
     size_t found = 0;
     for (char *line = strtok_r(golden, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
         char of[16], name[64], dtype[16], dims[64], hex[65], have[SHA256_HEX], shape[64];
@@ -72,7 +72,7 @@ static void check_type(const char *directory, const char *name, DType type) {
     }
     Model *m;
     cr_assert_eq(gguf_open(&m, path, NULL, NULL), 0);
-    check_golden(name, m);
+    check_golden("tiny-tensors.txt", name, m);
     model_close(m);
     stack_close(&s);
 }
@@ -96,6 +96,26 @@ static void many_pieces(const char *directory) {
     m.ff = 64;
     m.shards = 3;
     fixture_model(directory, &m);
+}
+
+/* Rows of 32 and 64 elements: the rules of each preset, and what becomes of types that don't fit. */
+Test(convert_execute, presets_are_those_of_llama_quantize) {
+    Stack s;
+    size_t quantized = 0;
+    stack_open(&s, FIXTURE_TINY, NULL, DT_BF16);
+    for (size_t i = 0; i < preset_count(); i++) {
+        const Preset *preset = preset_at(i);
+        Model *m;
+        Error err = {0};
+        RetypeOptions options = {.rules = mixture_rules(preset)};
+        if (dtype_is_float(preset->type) || preset->file_type == FILE_Q2_K_S) continue;
+        cr_assert_eq(retype_open(&m, s.names, &options, NULL, &err), 0, "%s", err.message);
+        check_golden("tiny-presets.txt", preset->key, m);
+        quantized++;
+        model_close(m);
+    }
+    stack_close(&s);
+    cr_assert_eq(quantized, 16);
 }
 
 Test(convert_execute, pieces_of_large_tensors_join) {

@@ -7,6 +7,7 @@
 #include "model/family.h"
 #include "model/model_id.h"
 #include "model/views.h"
+#include "retype_fixture.h"
 #include "support.h"
 
 /* ---- opening ---- */
@@ -154,7 +155,7 @@ Test(model_gguf_names, gives_the_tensors_of_llama_cpp_in_every_float_type) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         Model *typed;
         uint32_t file_type = 99;
-        cr_assert_eq(retype_open(&typed, v.names, types[i].type, NULL, NULL), 0);
+        cr_assert_eq(retype_as(&typed, v.names, types[i].type, NULL, NULL), 0);
         cr_assert(metadata_u32(typed->metadata, "general.file_type", &file_type));
         cr_assert_eq(file_type, types[i].file_type);
         char *text = golden("tiny-tensors.txt"), *rest = text;
@@ -501,7 +502,7 @@ static bool views_with(size_t n, const Model *source, const cJSON *overrides) {
     failing_init(&f, n);
     int code = override_open(&changed, source, overrides, (OverrideOptions){0}, &f.allocator, &err);
     if (!code) code = gguf_names_open(&names, changed, NULL, &f.allocator, &err);
-    if (!code) code = retype_open(&typed, names, DT_F16, &f.allocator, &err);
+    if (!code) code = retype_as(&typed, names, DT_F16, &f.allocator, &err);
     cr_assert(code == 0 || code == ERR_MEMORY, "%s", err.message);
     cr_assert_eq(code != 0, f.failed);
     model_close(typed);

@@ -10,6 +10,7 @@
 #include "model/gguf.h"
 #include "model/narrow.h"
 #include "model/views.h"
+#include "retype_fixture.h"
 #include <fcntl.h>
 
 static const char tiny_digest[] = "be974b7483e75be19e66256c857e600cc3f6ef5f1cae5a6135690b52fb2bc4bb";
@@ -195,7 +196,7 @@ PROOF(views) {
     cr_assert_eq(checkpoint_open(&tiny, FIXTURE_TINY, NULL, &e), 0);
     cr_assert_eq(gguf_names_open(&names, tiny, &options, NULL, &e), 0, "%s", e.message);
     for (int i = 0; i < 4; i++) {
-        cr_assert_eq(retype_open(&m, names, expected[i].type, NULL, &e), 0, "%s", e.message);
+        cr_assert_eq(retype_as(&m, names, expected[i].type, NULL, &e), 0, "%s", e.message);
         digest_is(expected[i].digest);
         model_close(m);
         m = NULL;

@@ -4,6 +4,7 @@
 #include "model/checkpoint.h"
 #include "model/family.h"
 #include "model/views.h"
+#include "retype_fixture.h"
 #include <math.h>
 
 /* ---- a small GGUF model in memory ---- */
@@ -52,7 +53,7 @@ static void source_close(Source *s) {
 static Model *retyped(const Source *s, DType type) {
     Model *m;
     Error err = {0};
-    cr_assert_eq(retype_open(&m, &s->model, type, NULL, &err), 0, "%s", err.message);
+    cr_assert_eq(retype_as(&m, &s->model, type, NULL, &err), 0, "%s", err.message);
     return m;
 }
 
@@ -128,7 +129,7 @@ Test(model_retype, widens_norms_and_router_of_a_known_family_even_then) {
     Model *source, *names, *m;
     cr_assert_eq(checkpoint_open(&source, FIXTURE_TINY, NULL, NULL), 0);
     cr_assert_eq(gguf_names_open(&names, source, NULL, NULL, NULL), 0);
-    cr_assert_eq(retype_open(&m, names, DT_NONE, NULL, NULL), 0);
+    cr_assert_eq(retype_as(&m, names, DT_NONE, NULL, NULL), 0);
     uint32_t file_type = 0;
     cr_assert_eq(type_of(m, "blk.0.ffn_gate_inp.weight"), DT_F32);
     cr_assert_eq(type_of(m, "output_norm.weight"), DT_F32);
@@ -167,7 +168,7 @@ Test(model_retype, passes_quantized_files_only_untouched) {
     source_open(&s, "llama", zeros, sizeof zeros);
     source_add(&s, "token_embd.weight", DT_Q8_0, 2, 32, 8);
     source_add(&s, "blk.0.attn_norm.weight", DT_F32, 1, 32, 1);
-    cr_assert_eq(retype_open(&m, &s.model, DT_F16, NULL, &err), ERR_UNSUPPORTED);
+    cr_assert_eq(retype_as(&m, &s.model, DT_F16, NULL, &err), ERR_UNSUPPORTED);
     cr_assert_not_null(strstr(err.message, "token_embd.weight is already quantized (Q8_0)"), "%s",
                        err.message);
     m = retyped(&s, DT_NONE);
@@ -180,7 +181,7 @@ Test(model_retype, passes_quantized_files_only_untouched) {
 
 Test(model_retype, rows_that_are_no_whole_blocks_become_f16_and_are_named) {
     Source s;
-    const char *const *names;
+    const MixtureFallback *names;
     source_open(&s, "other", zeros, sizeof zeros);
     source_add(&s, "odd.weight", DT_BF16, 2, 48, 2);
     source_add(&s, "even.weight", DT_BF16, 2, 64, 2);
@@ -190,7 +191,8 @@ Test(model_retype, rows_that_are_no_whole_blocks_become_f16_and_are_named) {
     cr_assert_eq(type_of(m, "even.weight"), DT_Q8_0);
     cr_assert_eq(type_of(m, "a_norm.weight"), DT_F32);
     cr_assert_eq(retype_fallbacks(m, &names), 1);
-    cr_assert_str_eq(names[0], "odd.weight");
+    cr_assert_str_eq(names[0].tensor, "odd.weight");
+    cr_assert(names[0].from == DT_Q8_0 && names[0].to == DT_F16);
     cr_assert_eq(retype_is_lossless(m), false);
     model_close(m);
     m = retyped(&s, DT_BF16);
@@ -223,9 +225,9 @@ Test(model_retype, refuses_other_types_and_forms) {
     Model *m;
     Error err = {0};
     source_open(&s, "llama", zeros, sizeof zeros);
-    cr_assert_eq(retype_open(&m, &s.model, DT_Q4_K, NULL, &err), ERR_UNSUPPORTED);
+    cr_assert_eq(retype_as(&m, &s.model, DT_Q8_1, NULL, &err), ERR_UNSUPPORTED);
     s.model.form = FORM_HF;
-    cr_assert_eq(retype_open(&m, &s.model, DT_F16, NULL, &err), ERR_UNSUPPORTED);
+    cr_assert_eq(retype_as(&m, &s.model, DT_F16, NULL, &err), ERR_UNSUPPORTED);
     source_close(&s);
 }
 
@@ -298,7 +300,7 @@ Test(model_retype, stacks_on_another_view) {
     source_open(&s, "llama", in, sizeof in);
     source_add(&s, "token_embd.weight", DT_BF16, 2, 4, 2);
     Model *wide = retyped(&s, DT_F32), *narrow;
-    cr_assert_eq(retype_open(&narrow, wide, DT_BF16, NULL, NULL), 0);
+    cr_assert_eq(retype_as(&narrow, wide, DT_BF16, NULL, NULL), 0);
     cr_assert_eq(narrow->tensors[0].n_transforms, 2);
     cr_assert_eq(model_read(&narrow->tensors[0], 0, 2, out, NULL), 0);
     cr_assert_eq(memcmp(in, out, sizeof in), 0);

@@ -37,10 +37,10 @@ Test(test_recipes_parse, tiny) {
     cr_assert_null(r->weights_sha256);
     cr_assert_eq(r->n_outputs, 3);
     cr_assert_eq(r->outputs[0].format, OUTPUT_GGUF);
-    cr_assert_eq(r->outputs[0].type, DT_BF16);
+    cr_assert_eq(r->outputs[0].types.preset->type, DT_BF16);
     cr_assert_str_eq(r->outputs[0].type_name, "bf16");
     cr_assert_str_eq(recipe_output_name(r, 0), "Tiny-Extreme-16-4x-BF16.gguf");
-    cr_assert_eq(r->outputs[1].type, DT_F32);
+    cr_assert_eq(r->outputs[1].types.preset->type, DT_F32);
     cr_assert_str_eq(recipe_output_name(r, 1), "Tiny-Extreme-16-4x-F32.gguf");
     cr_assert_eq(r->outputs[2].format, OUTPUT_HF);
     cr_assert_str_eq(r->outputs[2].type_name, "");
@@ -120,7 +120,7 @@ Test(test_recipes_parse, defaults) {
     cr_assert_str_eq(r->prompts[0], "In the beginning");
     cr_assert_eq(r->n_tokens, 64);
     cr_assert_eq(r->outputs[0].bake_dynamic, 4096);
-    cr_assert_eq(r->outputs[0].type, DT_F16);
+    cr_assert_eq(r->outputs[0].types.preset->type, DT_F16);
     cr_assert(r->accept_inert_dynamic);
     cr_assert_null(r->license);
     cr_assert_eq(r->n_tags, 0);
@@ -143,9 +143,9 @@ Test(test_recipes_parse, set) {
         "package.author=A = B"};
     Recipe *r = load(tiny, sets, sizeof sets / sizeof *sets);
     cr_assert_eq(json_get(r->overrides, "num_experts_per_tok")->valuedouble, 12);
-    cr_assert_eq(r->outputs[0].type, DT_F16);
+    cr_assert_eq(r->outputs[0].types.preset->type, DT_F16);
     cr_assert_str_eq(recipe_output_name(r, 0), "Other-F16.gguf");
-    cr_assert_eq(r->outputs[1].type, DT_F32);
+    cr_assert_eq(r->outputs[1].types.preset->type, DT_F32);
     cr_assert_eq(json_get(json_get(r->overrides, "rope_scaling"), "factor")->valuedouble, 8);
     cr_assert_str_eq(r->revision, "12");
     cr_assert_str_eq(r->author, "A = B");
@@ -228,7 +228,7 @@ Test(test_recipes_parse, set_errors) {
     cr_assert_str_eq(err.message,
                      "recipes/tiny-extreme.json: overrides.num_experts_per_tok: expected an integer in "
                      "1 .. 4294967295, found \"many\"");
-    cr_assert_eq(load_error(tiny, "outputs[1].type=q4_k_m", &err), ERR_UNSUPPORTED);
+    cr_assert_eq(load_error(tiny, "outputs[1].type=iq2_s", &err), ERR_UNSUPPORTED);
 }
 
 /* ---- what is refused ---- */

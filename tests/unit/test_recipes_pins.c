@@ -261,17 +261,18 @@ Test(test_recipes_pins, derivation) {
         "\"9ac0c210c195f52fed80be5392d88e73ce8549701ee85129f9dc0858d2166175\"}},\"output\":{\"format\":"
         "\"hf\"},\"overrides\":{\"num_experts_per_tok\":16,\"rope_scaling\":{\"factor\":4,\"type\":"
         "\"linear\"}}}");
-    cr_assert_eq(recipe_plain_derivation("bf16", NULL, c.proof, &json, &err), 0);
+    OutputTypes bf16 = output_types(output_preset("bf16"));
+    cr_assert_eq(recipe_plain_derivation(&bf16, NULL, c.proof, &json, &err), 0);
     cr_assert_str_eq(
         buffer_string(&json),
         "{\"base\":{\"sha256\":{\"config.json\":"
         "\"9ac0c210c195f52fed80be5392d88e73ce8549701ee85129f9dc0858d2166175\"}},\"output\":{\"format\":"
         "\"gguf\",\"type\":\"bf16\"}}");
     SplitRule rule = {.max_tensors = 128};
-    cr_assert_eq(recipe_plain_derivation("bf16", &rule, c.proof, &json, &err), 0);
+    cr_assert_eq(recipe_plain_derivation(&bf16, &rule, c.proof, &json, &err), 0);
     cr_assert_not_null(strstr(buffer_string(&json), "{\"format\":\"gguf\",\"split\":128,\"type\":\"bf16\"}"));
     rule = (SplitRule){.max_bytes = 1500000000, .metadata_first = true};
-    cr_assert_eq(recipe_plain_derivation("bf16", &rule, c.proof, &json, &err), 0);
+    cr_assert_eq(recipe_plain_derivation(&bf16, &rule, c.proof, &json, &err), 0);
     cr_assert_not_null(strstr(buffer_string(&json), "\"split\":\"metadata-first,1500M\""));
     buffer_free(&json);
     recipe_close(r);

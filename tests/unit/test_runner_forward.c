@@ -3,6 +3,7 @@
 #include "core/sha256.h"
 #include "model/checkpoint.h"
 #include "model/views.h"
+#include "retype_fixture.h"
 #include "runner/generate.h"
 #include "runner/ref/weights.h"
 #include "tests/unit/fixture.h"
@@ -104,8 +105,8 @@ Test(runner_forward, form_and_stored_type_change_nothing) {
     char hf[SHA256_HEX], gguf[SHA256_HEX], f32[SHA256_HEX], f16[SHA256_HEX];
     Model *m = open_checkpoint(FIXTURE_TINY), *names, *wide, *narrow;
     cr_assert_eq(gguf_names_open(&names, m, &(GgufNamesOptions){0}, NULL, &err), 0, "%s", err.message);
-    cr_assert_eq(retype_open(&wide, names, DT_F32, NULL, &err), 0, "%s", err.message);
-    cr_assert_eq(retype_open(&narrow, names, DT_F16, NULL, &err), 0, "%s", err.message);
+    cr_assert_eq(retype_as(&wide, names, DT_F32, NULL, &err), 0, "%s", err.message);
+    cr_assert_eq(retype_as(&narrow, names, DT_F16, NULL, &err), 0, "%s", err.message);
     hash_model(hf, m, KV_F32);
     hash_model(gguf, names, KV_F32);
     hash_model(f32, wide, KV_F32); /* transformed rows: read into memory, not mapped */
@@ -367,8 +368,8 @@ Test(runner_forward, missing_tensor) {
 Test(runner_forward, weight_type) {
     Broken b;
     broken_open(&b, "blk.0.attn_q.weight");
-    b.target->type = DT_Q8_0;
-    refuse_weights(&b, ERR_UNSUPPORTED, "blk.0.attn_q.weight is Q8_0");
+    b.target->type = DT_IQ2_S;
+    refuse_weights(&b, ERR_UNSUPPORTED, "blk.0.attn_q.weight is IQ2_S");
     broken_close(&b);
 }
 

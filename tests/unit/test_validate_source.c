@@ -1,5 +1,6 @@
 /* An artifact against the source that is said to be its own. */
 #include "convert/edit.h"
+#include "retype_fixture.h"
 #include "validate_fixture.h"
 
 #define GGUF "{\"format\":\"gguf\",\"type\":\"bf16\"}"
@@ -156,7 +157,7 @@ Test(test_validate_source, a_gguf_as_source) {
     fixture_path(path, m->package, "tiny-F32.gguf");
     fixture_path(bf16, m->root, "b.gguf");
     OK(model_open(&base, path, NULL, err));
-    OK(retype_open(&retyped, base, DT_BF16, NULL, err));
+    OK(retype_as(&retyped, base, DT_BF16, NULL, err));
     OK(gguf_plan_open(&plan, retyped, NULL, NULL, err));
     OK(gguf_execute(&file, plan, bf16, (ExecuteOptions){.threads = 2}, err));
     gguf_plan_close(plan);

@@ -1,6 +1,7 @@
 /* What validate says of a GGUF or a checkpoint on its own. */
 #include "convert/edit.h"
 #include "model/gguf.h"
+#include "retype_fixture.h"
 #include "support.h"
 #include "validate_fixture.h"
 
@@ -343,7 +344,7 @@ Test(test_validate_structure, provenance_of_another_file) {
     fixture_path(path, m->package, made_gguf);
     fixture_path(other, m->root, "f16.gguf");
     OK(model_open(&model, path, NULL, err));
-    OK(retype_open(&f16, model, DT_F16, NULL, err));
+    OK(retype_as(&f16, model, DT_F16, NULL, err));
     OK(gguf_plan_open(&plan, f16, NULL, NULL, err));
     OK(gguf_execute(&file, plan, other, (ExecuteOptions){.threads = 2}, err));
     gguf_plan_close(plan);

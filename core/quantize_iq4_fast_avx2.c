@@ -1,0 +1,15 @@
+/* quantize_iq4_fast_avx2.c -- IQ4_NL and IQ4_XS, 8 (super-)blocks at a time. */
+#include "core/quantize_iq4.h"
+
+#if defined(__x86_64__)
+#define LANES 8
+#include "core/quantize_iq4_fast.h"
+
+size_t quantize_iq4_nl_avx2(void *out, const FloatRows *rows) {
+    return quantize_iq4(out, rows, QK_LEGACY);
+}
+
+size_t quantize_iq4_xs_avx2(void *out, const FloatRows *rows) {
+    return quantize_iq4(out, rows, QK_K);
+}
+#endif

@@ -40,7 +40,7 @@ below_cli      := cli validate packager convert runner recipes model core
 
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 
-.PHONY: all demo test deps sanitize check-deps format bench install uninstall clean help unit-tests cli-tests
+.PHONY: all demo test deps sanitize check-deps format bench bench-quantize install uninstall clean help unit-tests cli-tests
 .DEFAULT_GOAL := all
 
 help: ## list the targets
@@ -72,6 +72,9 @@ format: ## format the sources with clang-format
 
 bench: all ## measure conversion beside cp and sha256 (and llama.cpp's converter, if LLAMA_CPP names its source)
 	@sh bench/convert.sh $(BUILD)/recast
+
+bench-quantize: all ## measure quantization (beside llama-quantize, if LLAMA_QUANTIZE names it)
+	@sh bench/quantize.sh $(BUILD)/recast
 
 install: all ## install the program and its recipes under PREFIX (default /usr/local)
 	install -D -m 755 $(BUILD)/recast $(DESTDIR)$(PREFIX)/bin/recast

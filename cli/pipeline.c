@@ -8,6 +8,7 @@
 #include "core/output.h"
 #include "model/views.h"
 #include "packager/package.h"
+#include "validate/quality.h"
 #include "validate/validate.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -312,6 +313,29 @@ static int generate_own(Build *b, const Model *model, const char *artifact, Erro
     return code;
 }
 
+/* What the type costs against the source with overrides. */
+static int measure_own(Build *b, const Model *model, Artifact *a, Error *err) {
+    Error found = {0};
+    char name[300];
+    QualityTask task = {.recipe = b->recipe,
+                        .label = arena_printf(b->arena, "quality of %s", a->path),
+                        .threads = b->options->threads,
+                        .progress = b->options->progress};
+    if (!task.label) return error_memory(err, "the build");
+    snprintf(name, sizeof name, "%s: quality", a->path);
+    if (a->lossless) quality_lossless(b->result->report, name);
+    if (a->lossless || b->options->no_generate) return 0;
+    int code = quality_measure(&a->quality, b->derived.top, model, &task, &found);
+    if (code == ERR_UNSUPPORTED) {
+        report_add(b->result->report, "quality", CHECK_NOT_RUN, name,
+                   "the runner does not take weights of this type");
+        return 0;
+    }
+    if (code && err) *err = found;
+    if (!code) quality_judge(b->result->report, name, &a->quality, b->recipe);
+    return code;
+}
+
 static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
     Artifact *a = &b->artifacts[i];
     const char *path = output_path_of(b, i);
@@ -332,6 +356,7 @@ static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
     if (!code)
         code = validate_artifact(b->result->report, a->path, model, b->derived.top, b->proof, n_expected,
                                  b->generations, &options, err);
+    if (!code) code = measure_own(b, model, a, err);
     /* a lossy artifact says other things than its source: what it says is recorded as its own */
     if (!code && !a->lossless && !b->options->no_generate) code = generate_own(b, model, a->path, err);
     model_close(model);

@@ -224,8 +224,20 @@ static int retype_all(Retyping *r, Error *err) {
     return 0;
 }
 
+/* The keys that llama-quantize leaves, with the file's name and never its path. */
+static int set_imatrix(Metadata *m, const Imatrix *imatrix, Error *err) {
+    TRY(metadata_set_string(m, "quantize.imatrix.file", imatrix->file_name, err));
+    if (imatrix->n_datasets && imatrix->datasets[0][0])
+        TRY(metadata_set_string(m, "quantize.imatrix.dataset", imatrix->datasets[0], err));
+    TRY(metadata_set_u32(m, "quantize.imatrix.entries_count", (uint32_t)imatrix->n_entries, err));
+    return imatrix->chunk_count
+               ? metadata_set_u32(m, "quantize.imatrix.chunks_count", imatrix->chunk_count, err)
+               : 0;
+}
+
 /* A mixture (Q4_K_M) can't be told from types alone: without a preset what the file says of itself stays. */
-static int set_file_type(Model *m, const Model *base, const Preset *preset, Error *err) {
+static int set_file_type(Model *m, const Model *base, const MixtureRules *rules, Error *err) {
+    const Preset *preset = rules ? rules->preset : NULL;
     Metadata *metadata;
     TRY(metadata_copy(&metadata, base->metadata, m->arena, err));
     m->metadata = metadata;
@@ -237,6 +249,7 @@ static int set_file_type(Model *m, const Model *base, const Preset *preset, Erro
     }
     if (!dtype_is_float(preset->type))
         TRY(metadata_set_u32(metadata, "general.quantization_version", 2, err));
+    if (!dtype_is_float(preset->type) && rules->imatrix) TRY(set_imatrix(metadata, rules->imatrix, err));
     return metadata_set_u32(metadata, "general.file_type", preset->file_type, err);
 }
 
@@ -261,7 +274,7 @@ int retype_open(Model **out, const Model *base, const RetypeOptions *options, co
         if (options) r.options = *options;
         code = retype_all(&r, err);
     }
-    if (!code) code = set_file_type(&view->model, base, options ? options->rules.preset : NULL, err);
+    if (!code) code = set_file_type(&view->model, base, options ? &options->rules : NULL, err);
     if (code)
         arena_close(arena);
     else

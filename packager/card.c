@@ -212,6 +212,36 @@ static void write_unchanged(Buffer *out, const Manifest *m) {
     buffer_char(out, '\n');
 }
 
+/* What types cost: only of those that were measured. */
+static void write_quality(Buffer *out, const Manifest *m) {
+    size_t n = 0;
+    bool text = false;
+    for (size_t i = 0; i < m->n_artifacts; i++) {
+        n += m->artifacts[i].quality.positions > 0;
+        text = text || m->artifacts[i].quality.ppl > 0;
+    }
+    if (!n) return;
+    buffer_printf(
+        out,
+        "## What the smaller files cost\n\nPredictions beside those of the base with the changes above, "
+        "token "
+        "by token%s. KL is the mean Kullback-Leibler divergence with its 95 %% interval, top-1 the share of "
+        "tokens where both find the same one most probable.\n\n| file | type | mean KL | 99.9 %% KL | top-1 "
+        "|%s\n|---|---|---|---|---|%s\n",
+        text ? " of a text" : ", in the answers to a few prompts", text ? " perplexity | base |" : "",
+        text ? "---|---|" : "");
+    for (size_t i = 0; i < m->n_artifacts; i++) {
+        const Artifact *a = &m->artifacts[i];
+        const QualityRecord *q = &a->quality;
+        if (!q->positions) continue;
+        buffer_printf(out, "| `%s` | %s | %.4g ± %.2g | %.4g | %.2f %% |", a->path, a->type, q->kl,
+                      q->kl_error, q->kl_999, 100 * q->top1);
+        if (text) buffer_printf(out, " %.4f | %.4f |", q->ppl, q->source_ppl);
+        buffer_char(out, '\n');
+    }
+    buffer_char(out, '\n');
+}
+
 /* ---- advice ---- */
 
 static void write_advice(Buffer *out, const PackageInputs *in) {
@@ -361,6 +391,7 @@ int card_write(Buffer *out, const PackageInputs *in, Error *err) {
     write_parameters(out, in);
     write_changes(out, in);
     write_unchanged(out, &in->manifest);
+    write_quality(out, &in->manifest);
     write_advice(out, in);
     write_files(out, &in->manifest);
     write_checking(out, &in->manifest);

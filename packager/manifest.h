@@ -14,6 +14,17 @@ typedef struct ManifestFile {
     char sha256[SHA256_HEX];
 } ManifestFile;
 
+/* How an artifact's predictions differ from the source's (with overrides), at the same positions of the same
+ * tokens: what a type costs. */
+typedef struct QualityRecord {
+    uint64_t positions;     /* that were compared; 0: not measured */
+    double kl;              /* mean Kullback-Leibler divergence, source from artifact, nats a token */
+    double kl_error;        /* half the width of its 95 % interval: 1.96 standard errors */
+    double kl_999;          /* what 99.9 % of the positions don't exceed */
+    double top1;            /* share of positions with the same most probable token */
+    double source_ppl, ppl; /* perplexities on the recipe's text; 0: it names none */
+} QualityRecord;
+
 typedef struct Artifact {
     const char *path;   /* "Name-BF16.gguf", or the directory "hf" */
     const char *format; /* "gguf" or "hf" */
@@ -22,7 +33,11 @@ typedef struct Artifact {
     char weights_sha256[SHA256_HEX]; /* "" if it has none */
     bool lossless;                   /* same weights digest as the source */
     const char *derivation_sha256;   /* SHA-256 of recast.recipe; NULL for hf */
+    QualityRecord quality;           /* of a lossy one */
 } Artifact;
+
+/* Of all generation records of a package: a hostile one must not keep whoever checks it busy for days. */
+enum { MANIFEST_MOST_RECORDS = 1024, MANIFEST_MOST_TOKENS = 65536 };
 
 typedef struct GenerationRecord {
     const char *prompt;

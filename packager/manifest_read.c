@@ -186,6 +186,31 @@ static bool has_below(const Manifest *m, const char *directory) {
     return false;
 }
 
+static int get_figure(const Reader *r, double *out, const cJSON *object, const char *place, const char *key,
+                      bool required) {
+    const cJSON *item = json_get(object, key);
+    if (!item && !required) return 0;
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0))
+        return wrong(r, place, key, "is missing, or no number of at least 0");
+    *out = item->valuedouble;
+    return 0;
+}
+
+static int read_quality(const Reader *r, QualityRecord *q, const cJSON *item, const char *parent) {
+    const cJSON *o = json_get(item, "quality");
+    char place[PLACE_SIZE];
+    if (!o) return 0;
+    if (!cJSON_IsObject(o)) return wrong(r, parent, "quality", "is not an object");
+    snprintf(place, sizeof place, "%.*s.quality", PLACE_SIZE - 10, parent);
+    TRY(get_u64(r, &q->positions, o, place, "positions"));
+    TRY(get_figure(r, &q->kl, o, place, "mean_kl", true));
+    TRY(get_figure(r, &q->kl_error, o, place, "mean_kl_error", true));
+    TRY(get_figure(r, &q->kl_999, o, place, "kl_999", true));
+    TRY(get_figure(r, &q->top1, o, place, "top1", true));
+    TRY(get_figure(r, &q->source_ppl, o, place, "source_perplexity", false));
+    return get_figure(r, &q->ppl, o, place, "perplexity", false);
+}
+
 static int read_artifact(const Reader *r, Artifact *a, const cJSON *item, const char *place,
                          const Table *names) {
     TRY(get_string(r, &a->path, item, place, "path", true));
@@ -207,7 +232,7 @@ static int read_artifact(const Reader *r, Artifact *a, const cJSON *item, const 
     TRY(get_string(r, &a->derivation_sha256, item, place, "derivation_sha256", false));
     if (a->derivation_sha256 && !sha256_is_hex(a->derivation_sha256))
         return wrong(r, place, "derivation_sha256", "is not a SHA-256 of 64 lower-case hex digits");
-    return 0;
+    return read_quality(r, &a->quality, item, place);
 }
 
 static int read_artifacts(const Reader *r, const cJSON *root, const Table *names) {
@@ -253,7 +278,9 @@ static int read_generation(const Reader *r, GenerationRecord *g, const cJSON *it
 static int read_generations(const Reader *r, const cJSON *root) {
     const cJSON *list;
     size_t count;
+    uint64_t tokens = 0;
     TRY(get_list(r, &list, &count, root, "", "generations"));
+    if (count > MANIFEST_MOST_RECORDS) return wrong(r, "", "generations", "has more than 1024 elements");
     GenerationRecord *records = arena_alloc(r->m->arena, count, sizeof *records);
     if (!records) return no_memory(r);
     const cJSON *item = list->child;
@@ -261,6 +288,9 @@ static int read_generations(const Reader *r, const cJSON *root) {
         char place[PLACE_SIZE];
         snprintf(place, sizeof place, "generations[%zu]", i);
         TRY(read_generation(r, &records[i], item, place));
+        tokens += records[i].n_tokens;
+        if (tokens > MANIFEST_MOST_TOKENS)
+            return wrong(r, place, "tokens", "brings all records together above 65536 tokens");
     }
     r->m->generations = records;
     r->m->n_generations = count;

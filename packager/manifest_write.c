@@ -82,6 +82,20 @@ static int put_changes(Tree *t, const Manifest *m, Error *err) {
     return 0;
 }
 
+static void put_quality(Tree *t, cJSON *item, const QualityRecord *q) {
+    if (!q->positions) return;
+    cJSON *o = cJSON_CreateObject();
+    put_item(t, item, "quality", o);
+    put_number(t, o, "positions", (double)q->positions);
+    put_number(t, o, "mean_kl", q->kl);
+    put_number(t, o, "mean_kl_error", q->kl_error);
+    put_number(t, o, "kl_999", q->kl_999);
+    put_number(t, o, "top1", q->top1);
+    if (q->ppl == 0) return;
+    put_number(t, o, "source_perplexity", q->source_ppl);
+    put_number(t, o, "perplexity", q->ppl);
+}
+
 static void put_artifacts(Tree *t, const Manifest *m) {
     cJSON *list = put_array(t, t->root, "artifacts");
     for (size_t i = 0; i < m->n_artifacts; i++) {
@@ -94,6 +108,7 @@ static void put_artifacts(Tree *t, const Manifest *m) {
         put_item(t, item, "lossless", cJSON_CreateBool(a->lossless));
         put_string(t, item, "weights_sha256", a->weights_sha256);
         put_string(t, item, "derivation_sha256", a->derivation_sha256);
+        put_quality(t, item, &a->quality);
     }
 }
 

@@ -171,3 +171,9 @@ int field_u32(uint32_t *out, const cJSON *object, const char *path, const char *
     snprintf(what, sizeof what, "an integer in %u .. %u", least, most);
     return field_mismatch(item, where, what, err);
 }
+
+const char *field_resolve(Arena *arena, const char *directory, const char *path) {
+    if (path[0] == '/' || !directory || !directory[0] || !strcmp(directory, "."))
+        return arena_string(arena, path);
+    return arena_printf(arena, "%s/%s", strcmp(directory, "/") ? directory : "", path);
+}

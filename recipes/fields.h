@@ -39,6 +39,8 @@ int field_string(const char **out, const cJSON *object, const char *path, const 
                  Error *err) MUST_CHECK; /* never empty */
 int field_u32(uint32_t *out, const cJSON *object, const char *path, const char *key, uint32_t least,
               uint32_t most, bool required, Error *err) MUST_CHECK;
+/* A path of a recipe: relative ones are relative to its directory. In the arena; NULL: no memory. */
+const char *field_resolve(Arena *arena, const char *directory, const char *path);
 /* A string, given as `item`, that is not empty. */
 int item_string(const char **out, const cJSON *item, const char *path, Error *err) MUST_CHECK;
 

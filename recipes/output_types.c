@@ -107,9 +107,7 @@ static int parse_imatrix(OutputTypes *t, const cJSON *item, const char *path, co
     static const char *const names[] = {"name", "sha256", NULL};
     const char *name, *sha256;
     if (cJSON_IsString(item) && item->valuestring[0]) {
-        const char *file = item->valuestring;
-        bool absolute = file[0] == '/' || !directory || !directory[0];
-        const char *full = absolute ? file : arena_printf(arena, "%s/%s", directory, file);
+        const char *full = field_resolve(arena, directory, item->valuestring);
         if (!full) return error_memory(err, path);
         int code = output_types_set_imatrix(t, full, arena, err);
         return code ? error_wrap(err, code, "%s", path) : 0;

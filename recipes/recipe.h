@@ -26,6 +26,13 @@ typedef struct RecipeOutput {
     const cJSON *json;     /* the output's own object */
 } RecipeOutput;
 
+/* What a lossy type may cost against the source; negative: no limit. */
+typedef struct QualityLimits {
+    double max_kl;        /* mean divergence, nats a token */
+    double min_top1;      /* share of positions */
+    double max_ppl_ratio; /* perplexity over the source's */
+} QualityLimits;
+
 typedef struct Recipe {
     const char *path;            /* as given */
     const char *directory;       /* what its relative paths are relative to */
@@ -42,6 +49,8 @@ typedef struct Recipe {
     size_t n_prompts;
     const char *const *prompts;   /* validate.prompts; a default prompt if absent */
     uint32_t n_tokens;            /* validate.tokens, default 64 */
+    const char *eval_text;        /* validate.text resolved against directory; NULL if absent */
+    QualityLimits limits;         /* validate.max_kl, min_top1, max_ppl_ratio */
     const char *license, *author; /* package.*: NULL if absent */
     size_t n_tags;
     const char *const *tags;

@@ -8,7 +8,6 @@
 enum { NAME_LIMIT = 200, TOKENS_LIMIT = 2047, TOKENS_DEFAULT = 64 };
 
 #define LATER(what) what " by this version; remove the key"
-#define NO_QUALITY  LATER("quality is not measured")
 
 static const KeyRule root_keys[] = {{"$schema", NULL},
                                     {"recipe", NULL},
@@ -30,12 +29,8 @@ static const KeyRule gguf_keys[] = {{"format", NULL},       {"type", NULL},
                                     {"imatrix", NULL},      {"requantize", NULL},
                                     {"split", NULL},        {NULL, NULL}};
 static const KeyRule hf_keys[] = {{"format", NULL}, {NULL, NULL}};
-static const KeyRule validate_keys[] = {{"prompts", NULL},
-                                        {"tokens", NULL},
-                                        {"text", NO_QUALITY},
-                                        {"max_kl", NO_QUALITY},
-                                        {"min_top1", NO_QUALITY},
-                                        {"max_ppl_ratio", NO_QUALITY},
+static const KeyRule validate_keys[] = {{"prompts", NULL}, {"tokens", NULL},   {"text", NULL},
+                                        {"max_kl", NULL},  {"min_top1", NULL}, {"max_ppl_ratio", NULL},
                                         {NULL, NULL}};
 static const KeyRule package_keys[] = {
     {"license", NULL},
@@ -158,10 +153,7 @@ static int parse_base(Recipe *r, Error *err) {
                               "a SHA-256 of 64 lower-case hex digits (`recast pin` writes it)", err);
     TRY(parse_sha256(r, base, err));
     if (!path) return 0;
-    bool plain = path[0] == '/' || strcmp(r->directory, ".") == 0;
-    bool root = strcmp(r->directory, "/") == 0;
-    r->base_path = plain ? arena_string(r->arena, path)
-                         : arena_printf(r->arena, "%s/%s", root ? "" : r->directory, path);
+    r->base_path = field_resolve(r->arena, r->directory, path);
     return r->base_path ? 0 : error_memory(err, "base.path");
 }
 
@@ -333,19 +325,56 @@ static int parse_strings(const char *const **out, size_t *count, const Recipe *r
     return 0;
 }
 
+static int parse_limit(double *out, const cJSON *validate, const char *key, double most, Error *err) {
+    const cJSON *item = json_get(validate, key);
+    char where[FIELD_PATH_SIZE];
+    if (!item) return 0;
+    field_path(where, "validate", key);
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0) || item->valuedouble > most)
+        return field_mismatch(item, where, most == 1 ? "a number in 0 .. 1" : "a number of at least 0", err);
+    *out = item->valuedouble;
+    return 0;
+}
+
+static int parse_quality(Recipe *r, const cJSON *validate, Error *err) {
+    const char *text = NULL;
+    TRY(field_string(&text, validate, "validate", "text", false, err));
+    if (text) {
+        r->eval_text = field_resolve(r->arena, r->directory, text);
+        if (!r->eval_text) return error_memory(err, "validate.text");
+    }
+    TRY(parse_limit(&r->limits.max_kl, validate, "max_kl", 1e9, err));
+    TRY(parse_limit(&r->limits.min_top1, validate, "min_top1", 1, err));
+    return parse_limit(&r->limits.max_ppl_ratio, validate, "max_ppl_ratio", 1e9, err);
+}
+
+/* What a package's manifest may record (packager/manifest.h): checking it must end in reasonable time. */
+static int check_amount(const Recipe *r, Error *err) {
+    uint64_t tokens = (uint64_t)r->n_prompts * (r->n_outputs + 1) * r->n_tokens;
+    if (r->n_prompts * (r->n_outputs + 1) <= MOST_RECORDS && tokens <= MOST_TOKENS) return 0;
+    return error_set(
+        err, ERR_LIMIT,
+        "validate: %zu prompts for up to %zu models, %u tokens each, are %llu; a package records at most "
+        "%d generations and %d tokens",
+        r->n_prompts, r->n_outputs + 1, r->n_tokens, (unsigned long long)tokens, MOST_RECORDS, MOST_TOKENS);
+}
+
 static int parse_validate(Recipe *r, Error *err) {
     static const char *const default_prompts[] = {"In the beginning"};
     r->prompts = default_prompts;
     r->n_prompts = 1;
     r->n_tokens = TOKENS_DEFAULT;
+    r->limits = (QualityLimits){.max_kl = -1, .min_top1 = -1, .max_ppl_ratio = -1};
     const cJSON *validate = NULL, *prompts = NULL;
     TRY(field_object(&validate, r->json, "", "validate", false, err));
     if (!validate) return 0;
     TRY(fields_check(validate, "validate", validate_keys, err));
     TRY(field_u32(&r->n_tokens, validate, "validate", "tokens", 1, TOKENS_LIMIT, false, err));
+    TRY(parse_quality(r, validate, err));
     TRY(field_array(&prompts, validate, "validate", "prompts", false, err));
-    if (!prompts) return 0;
-    return parse_strings(&r->prompts, &r->n_prompts, r, prompts, "validate.prompts", NULL, "", err);
+    if (prompts)
+        TRY(parse_strings(&r->prompts, &r->n_prompts, r, prompts, "validate.prompts", NULL, "", err));
+    return check_amount(r, err);
 }
 
 static bool is_tag(const char *s) {

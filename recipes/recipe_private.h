@@ -5,6 +5,8 @@
 #include "core/json.h"
 #include "recipes/recipe.h"
 
+enum { MOST_RECORDS = 1024, MOST_TOKENS = 65536 }; /* MANIFEST_MOST_... of packager/manifest.h */
+
 /* Applies one --set to the tree. */
 int recipe_apply_set(cJSON *root, const char *set, Error *err) MUST_CHECK;
 /* Checks r->json and fills the other members from it. r->path, directory and arena are set. */

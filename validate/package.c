@@ -1,6 +1,8 @@
 /* package.c -- a package directory: its files, then every artifact that the manifest lists. Paths are used
  * only after manifest_read has checked them, and only where the walk found regular files. */
+#include "validate/quality.h"
 #include "validate/validation.h"
+#include <math.h>
 #include <string.h>
 
 typedef struct Package {
@@ -131,6 +133,66 @@ static int own_files(Subject *s, const Package *p, const Artifact *a, Arena *are
     return 0;
 }
 
+/* ---- what a type costs ---- */
+
+static bool same_figure(double a, double b) {
+    return fabs(a - b) <= 1e-9 * fabs(a); /* the manifest's decimals may be rounded */
+}
+
+static bool same_quality(const QualityRecord *a, const QualityRecord *b) {
+    return a->positions == b->positions && same_figure(a->kl, b->kl) &&
+           same_figure(a->kl_error, b->kl_error) && same_figure(a->kl_999, b->kl_999) &&
+           same_figure(a->top1, b->top1) && same_figure(a->ppl, b->ppl) &&
+           same_figure(a->source_ppl, b->source_ppl);
+}
+
+static int measure_again(QualityRecord *out, const Package *p, const Validation *v, const Model *model,
+                         Error *err) {
+    RecipeStack derived;
+    QualityTask task = {.recipe = p->recipe,
+                        .label = "quality",
+                        .threads = v->options->threads,
+                        .progress = v->options->progress};
+    TRY(recipe_override_open(&derived, p->recipe, v->options->source, v->options->allocator, err));
+    int code = quality_measure(out, derived.top, model, &task, err);
+    recipe_stack_close(&derived);
+    return code;
+}
+
+/* Figures are taken from nobody's word: with the source they are measured again. */
+static int check_quality(const Package *p, const Validation *v, const Artifact *a, const Model *model,
+                         bool lossless, Error *err) {
+    QualityRecord found;
+    Error wrong = {0};
+    if (lossless) {
+        check_add(v, "quality", CHECK_PASS, "quality", "lossless: the source's own weights");
+        return 0;
+    }
+    if (!a->quality.positions) {
+        check_add(v, "quality", CHECK_NOT_RUN, "quality", "not lossless, and no figures are recorded");
+        return 0;
+    }
+    if (!v->options->source || !p->recipe) {
+        check_add(v, "quality", CHECK_NOT_RUN, "quality",
+                  "recorded: mean KL %.3g, top-1 %.4f; without the source they can't be measured again",
+                  a->quality.kl, a->quality.top1);
+        return 0;
+    }
+    if (measure_again(&found, p, v, model, &wrong)) return check_error(v, "quality", "quality", &wrong, err);
+    if (!same_quality(&found, &a->quality)) {
+        check_add(
+            v, "quality", CHECK_FAIL, "quality",
+            "the manifest says mean KL %.9g, top-1 %.9g over %llu positions; found %.9g, %.9g over %llu",
+            a->quality.kl, a->quality.top1, (unsigned long long)a->quality.positions, found.kl, found.top1,
+            (unsigned long long)found.positions);
+        return 0;
+    }
+    const char *name = arena_printf(v->arena, "%s: quality", a->path);
+    if (!name) return error_memory(err, "a check");
+    quality_judge(v->report, name, &found, p->recipe);
+    return 0;
+}
+
 static int check_open_artifact(const Package *p, const Validation *v, const Artifact *a, const Model *model,
                                Error *err) {
     const Manifest *m = p->manifest;
@@ -145,7 +207,8 @@ static int check_open_artifact(const Package *p, const Validation *v, const Arti
     bool lossless = s.digest[0] && !strcmp(s.digest, m->weights_sha256);
     TRY(check_described(v, a, m, &s, lossless, err));
     TRY(own_files(&s, p, a, v->arena, err));
-    return check_subject(v, &s, lossless || a->lossless, err);
+    TRY(check_subject(v, &s, lossless || a->lossless, err));
+    return check_quality(p, v, a, model, lossless, err);
 }
 
 static int check_artifact(const Package *p, const Artifact *a, Error *err) {

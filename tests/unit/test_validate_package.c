@@ -45,7 +45,7 @@ Test(test_validate_package, derived_with_its_source) {
     report_is(r, "derived");
     static const char *const groups[] = {"structure", "hashes", "source", "rebuild", "generation"};
     for (size_t i = 0; i < 5; i++) cr_assert_eq(report_group(r, groups[i]), CHECK_PASS, "%s", groups[i]);
-    cr_assert_eq(report_group(r, "quality"), CHECK_NOT_RUN);
+    cr_assert_eq(report_group(r, "quality"), CHECK_NOT_RUN, "the F16 one has figures, but no limit is set");
     const Check *digest = find_check(r, "source", "tiny-BF16.gguf: weights digest");
     cr_assert_str_eq(
         digest->detail,
@@ -221,8 +221,11 @@ Test(test_validate_package, poisoned_manifests) {
     fixture_replace(m->package, "manifest.json", "\"path\": \"README.md\"", "\"path\": \"../secret\"");
     expect_failure(m, "hashes", "manifest.json", "has a part \"..\"");
     fixture_write(m->package, "manifest.json", good, length);
-    fixture_replace(m->package, "manifest.json", "\"tokens\": 6", "\"tokens\": 4000000000");
+    fixture_replace(m->package, "manifest.json", "\"tokens\": 6", "\"tokens\": 5000");
     expect_failure(m, "generation", "tiny-BF16.gguf: generation", "2048");
+    fixture_write(m->package, "manifest.json", good, length);
+    fixture_replace(m->package, "manifest.json", "\"tokens\": 6", "\"tokens\": 4000000000");
+    expect_failure(m, "hashes", "manifest.json", "above 65536 tokens");
     fixture_write(m->package, "manifest.json", good, length / 2);
     expect_failure(m, "hashes", "manifest.json", "manifest.json");
     fixture_write(m->package, "manifest.json", good, length);

@@ -56,13 +56,8 @@ static int parse_activations(RunArgs *a, Error *err) {
 }
 
 static int parse_kv(RunArgs *a, Error *err) {
-    if (!strcmp(a->kv, "f32"))
-        a->runner.kv = KV_F32;
-    else if (!strcmp(a->kv, "f16"))
-        a->runner.kv = KV_F16;
-    else
-        return error_set(err, ERR_USAGE, "--kv takes f32 or f16, not \"%s\"", a->kv);
-    return 0;
+    if (kv_type_by_name(&a->runner.kv, a->kv)) return 0;
+    return error_set(err, ERR_USAGE, "--kv takes f32, f16 or q8_0, not \"%s\"", a->kv);
 }
 
 /* The context to make room for: what was asked, or what the prompt and the answer need, up to the model's
@@ -206,7 +201,7 @@ static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
         {"--seed", 0, OPTION_U64, "S", "of the sampler (0)", &a.sample.seed},
         {"--context", 0, OPTION_U32, "N", "positions that prompt and answer may take together",
          &a.runner.context},
-        {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f16 (default) or f32", &a.kv},
+        {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f16 (default), f32 or q8_0", &a.kv},
         {"--activations", 0, OPTION_STRING, "TYPE", "that quantized weights meet: q8 (default) or f32",
          &a.activations},
         {"--rope-length", 0, OPTION_U32, "L", "dynamic RoPE: one table, for length L", &a.runner.rope_length},

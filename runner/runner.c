@@ -26,10 +26,27 @@ struct Runner {
     float *logits; /* [n_vocab] */
 };
 
+static const char *const kv_names[] = {"f32", "f16", "q8_0"};
+
+const char *kv_type_name(KvType type) {
+    return kv_names[type];
+}
+
+bool kv_type_by_name(KvType *out, const char *name) {
+    for (size_t i = 0; i < sizeof kv_names / sizeof kv_names[0]; i++)
+        if (!strcmp(name, kv_names[i])) {
+            *out = (KvType)i;
+            return true;
+        }
+    return false;
+}
+
 bool runner_kv_bytes(const ModelParams *p, uint32_t context, KvType kv, uint64_t *bytes) {
-    uint64_t n = kv == KV_F16 ? 2 : 4;
+    uint64_t row = kv == KV_Q8_0 ? (uint64_t)(p->head_dim + 31) / 32 * 34
+                                 : (uint64_t)p->head_dim * (kv == KV_F16 ? 2 : 4);
+    uint64_t n = row;
     return u64_mul(&n, n, 2) && u64_mul(&n, n, p->n_layers) && u64_mul(&n, n, p->n_kv_heads) &&
-           u64_mul(&n, n, p->head_dim) && u64_mul(bytes, n, context);
+           u64_mul(bytes, n, context);
 }
 
 static int check_model(const Model *m, Error *err) {
@@ -111,11 +128,13 @@ const ModelParams *runner_params(const Runner *r) {
 }
 
 const char *runner_arithmetic(const Runner *r) {
-    static const char *const names[2][2] = {
-        {"recast-arithmetic-1/f32 activations/kv f32", "recast-arithmetic-1/f32 activations/kv f16"},
-        {"recast-arithmetic-1/q8 activations/kv f32", "recast-arithmetic-1/q8 activations/kv f16"}};
+    static const char *const names[2][3] = {
+        {"recast-arithmetic-1/f32 activations/kv f32", "recast-arithmetic-1/f32 activations/kv f16",
+         "recast-arithmetic-1/f32 activations/kv q8_0"},
+        {"recast-arithmetic-1/q8 activations/kv f32", "recast-arithmetic-1/q8 activations/kv f16",
+         "recast-arithmetic-1/q8 activations/kv q8_0"}};
     bool q8 = r->weights.quantized && r->options.activations == ACTIVATIONS_Q8;
-    return names[q8][r->options.kv == KV_F16];
+    return names[q8][r->options.kv];
 }
 
 uint32_t runner_position(const Runner *r) {
@@ -163,4 +182,16 @@ int runner_forward(Runner *r, const uint32_t *tokens, size_t count, Error *err) 
     r->failed = code != 0;
     if (!code) r->position += (uint32_t)count;
     return code;
+}
+
+int runner_states(Runner *r, const uint32_t *tokens, size_t count, float *states, Error *err) {
+    TRY(check_tokens(r, tokens, count, err));
+    int code = ref_states(&r->state, tokens, count, r->position, states, err);
+    r->failed = code != 0;
+    if (!code) r->position += (uint32_t)count;
+    return code;
+}
+
+int runner_head(Runner *r, const float *states, size_t count, float *logits, Error *err) {
+    return ref_head(&r->state, states, count, logits, r->position - (uint32_t)count, err);
 }

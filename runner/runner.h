@@ -9,7 +9,7 @@
 
 #include "model/model.h"
 
-typedef enum KvType { KV_F32, KV_F16 } KvType;
+typedef enum KvType { KV_F32, KV_F16, KV_Q8_0 } KvType;
 /* What quantized weights meet: activations quantized in blocks of 32, or float32 ones, for which the weights
  * are dequantized. Float weights always meet float32. */
 typedef enum ActivationType { ACTIVATIONS_Q8, ACTIVATIONS_F32 } ActivationType;
@@ -46,8 +46,21 @@ int runner_set_rope_length(Runner *r, uint32_t length, Error *err) MUST_CHECK;
  * ERR_NUMERIC (non-finite logits: layer and token), ERR_INTERRUPTED. After an error the runner must be reset.
  */
 int runner_forward(Runner *r, const uint32_t *tokens, size_t count, Error *err) MUST_CHECK;
-const float *
-runner_logits(const Runner *r); /* n_vocab floats after the last token; borrowed, valid until the next call */
+/* n_vocab floats after the last token of runner_forward; borrowed, valid until the next call */
+const float *runner_logits(const Runner *r);
+
+/* ---- logits after every token, for evaluation ---- */
+
+/* Appends tokens as runner_forward does, and gives for each of them what the head reads: states
+ * [count][n_embd]. All tokens go through one layer before the next, so that each weight is read once however
+ * large the model. */
+int runner_states(Runner *r, const uint32_t *tokens, size_t count, float *states, Error *err) MUST_CHECK;
+/* The logits [count][n_vocab] of `count` states. The bits are those of runner_forward, token by token. */
+int runner_head(Runner *r, const float *states, size_t count, float *logits, Error *err) MUST_CHECK;
+
+/* "f32", "f16", "q8_0" */
+const char *kv_type_name(KvType type);
+bool kv_type_by_name(KvType *out, const char *name);
 
 /* The bytes of the KV cache for a context, before allocating it. false on overflow. */
 bool runner_kv_bytes(const ModelParams *p, uint32_t context, KvType kv, uint64_t *bytes);

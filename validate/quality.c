@@ -9,14 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGEST_TEXT = 64 << 20 };
+enum { LARGEST_TEXT = 64 << 20, HEAD_BATCH = 32 };
 
 typedef struct Pair {
     const QualityTask *task;
     Runner *source, *artifact;
     Tokenizer *tokenizer;
-    size_t n_vocab;
-    double *kl; /* of each position */
+    size_t n_vocab, n_embd;
+    uint32_t context; /* positions there is room for */
+    float *states[2]; /* source's and artifact's: [context][n_embd] */
+    float *logits[2]; /* [HEAD_BATCH][n_vocab] */
+    double *kl;       /* of each position */
     size_t n, capacity;
     size_t same; /* positions with the same most probable token */
     double source_nll, nll;
@@ -53,9 +56,8 @@ static int keep(Pair *p, double kl, Error *err) {
     return 0;
 }
 
-/* next: the token that follows, or n_vocab if none is known. */
-static int score(Pair *p, size_t next, Error *err) {
-    const float *a = runner_logits(p->source), *b = runner_logits(p->artifact);
+/* One position by both models' logits. next: the token that follows, or n_vocab if none is known. */
+static int score(Pair *p, const float *a, const float *b, size_t next, Error *err) {
     double log_a = log_sum(a, p->n_vocab), log_b = log_sum(b, p->n_vocab), kl = 0;
     for (size_t i = 0; i < p->n_vocab; i++) {
         double x = (double)a[i] - log_a, y = (double)b[i] - log_b;
@@ -71,19 +73,23 @@ static int score(Pair *p, size_t next, Error *err) {
     return keep(p, kl < 0 ? 0 : kl, err); /* rounding may take a zero below zero */
 }
 
-static int forward(Pair *p, const uint32_t *tokens, size_t n, Error *err) {
-    TRY(runner_forward(p->source, tokens, n, err));
-    return runner_forward(p->artifact, tokens, n, err);
-}
-
 /* ---- token sequences ---- */
 
-static int score_window(Pair *p, const uint32_t *tokens, size_t n, Error *err) {
+/* Positions first .. end - 1 of a sequence of n tokens. known: the tokens behind them are text, and count for
+ * the perplexity. */
+static int score_sequence(Pair *p, const uint32_t *tokens, size_t n, size_t first, size_t end, bool known,
+                          Error *err) {
     runner_reset(p->source);
     runner_reset(p->artifact);
-    for (size_t i = 0; i + 1 < n; i++) {
-        TRY(forward(p, tokens + i, 1, err));
-        TRY(score(p, tokens[i + 1], err));
+    TRY(runner_states(p->source, tokens, n, p->states[0], err));
+    TRY(runner_states(p->artifact, tokens, n, p->states[1], err));
+    for (size_t at = first, count; at < end; at += count) {
+        count = end - at < HEAD_BATCH ? end - at : HEAD_BATCH;
+        TRY(runner_head(p->source, p->states[0] + at * p->n_embd, count, p->logits[0], err));
+        TRY(runner_head(p->artifact, p->states[1] + at * p->n_embd, count, p->logits[1], err));
+        for (size_t i = 0; i < count; i++)
+            TRY(score(p, p->logits[0] + i * p->n_vocab, p->logits[1] + i * p->n_vocab,
+                      known ? tokens[at + i + 1] : p->n_vocab, err));
     }
     return 0;
 }
@@ -95,28 +101,30 @@ static int score_text(Pair *p, const char *text, size_t length, Error *err) {
     if (!code && ids.count < 2)
         code = error_set(err, ERR_RECIPE, "%s has %zu tokens: quality needs at least two",
                          p->task->recipe->eval_text, ids.count);
-    size_t window = runner_context(p->source);
     p->total = ids.count;
-    for (size_t at = 0; !code && at + 1 < ids.count; at += window) {
-        size_t left = ids.count - at;
-        code = score_window(p, ids.ids + at, left < window ? left : window, err);
+    for (size_t at = 0; !code && at + 1 < ids.count; at += p->context) {
+        size_t left = ids.count - at, n = left < p->context ? left : p->context;
+        code = score_sequence(p, ids.ids + at, n, 0, n - 1, true, err);
     }
     tokens_free(&ids);
     return code;
 }
 
+/* The prompt and what the source says to it, scored where it says it. */
 static int score_prompt(Pair *p, const char *prompt, Error *err) {
     Tokens ids;
     tokens_init(&ids, NULL);
     int code = tokenizer_encode(p->tokenizer, prompt, strlen(prompt), &ids, err);
+    size_t n = ids.count;
+    if (!code && !n) code = error_set(err, ERR_RECIPE, "a prompt without tokens");
     runner_reset(p->source);
-    runner_reset(p->artifact);
-    if (!code) code = forward(p, ids.ids, ids.count, err);
-    for (uint32_t i = 0; !code && i < p->task->recipe->n_tokens; i++) {
+    if (!code) code = runner_forward(p->source, ids.ids, n, err);
+    for (uint32_t i = 0; !code && i + 1 < p->task->recipe->n_tokens; i++) {
         uint32_t token = (uint32_t)best(runner_logits(p->source), p->n_vocab);
-        code = score(p, p->n_vocab, err);
-        if (!code && i + 1 < p->task->recipe->n_tokens) code = forward(p, &token, 1, err);
+        code = tokens_push(&ids, token, err);
+        if (!code) code = runner_forward(p->source, &token, 1, err);
     }
+    if (!code) code = score_sequence(p, ids.ids, ids.count, n - 1, ids.count, false, err);
     tokens_free(&ids);
     return code;
 }
@@ -171,8 +179,22 @@ static int open_runners(Pair *p, const Model *source, const Model *artifact, boo
         if (code) return code;
         if (needed > options.context) options.context = needed < UINT32_MAX ? (uint32_t)needed : UINT32_MAX;
     }
+    p->context = options.context;
     TRY(runner_open(&p->source, source, options, NULL, err));
     return runner_open(&p->artifact, artifact, options, NULL, err);
+}
+
+static int open_room(Pair *p, Arena *arena, Error *err) {
+    size_t states, logits;
+    p->n_vocab = runner_params(p->source)->n_vocab;
+    p->n_embd = runner_params(p->source)->n_embd;
+    bool ok = size_mul(&states, p->context, p->n_embd) && size_mul(&logits, HEAD_BATCH, p->n_vocab);
+    for (int i = 0; ok && i < 2; i++) {
+        p->states[i] = arena_alloc(arena, states, sizeof(float));
+        p->logits[i] = arena_alloc(arena, logits, sizeof(float));
+        ok = p->states[i] && p->logits[i];
+    }
+    return ok ? 0 : error_memory(err, "measuring quality");
 }
 
 static int measure(QualityRecord *out, Pair *p, const Model *source, const Model *artifact, Arena *arena,
@@ -184,8 +206,8 @@ static int measure(QualityRecord *out, Pair *p, const Model *source, const Model
     TRY(vocab_open(&vocab, source, NULL, err));
     int code = tokenizer_open(&p->tokenizer, vocab, NULL, err);
     if (!code) code = open_runners(p, source, artifact, text != NULL, err);
+    if (!code) code = open_room(p, arena, err);
     if (!code) {
-        p->n_vocab = runner_params(p->source)->n_vocab;
         code = text ? score_text(p, text, length, err) : score_prompts(p, err);
     }
     if (!code && p->n) conclude(out, p, text != NULL);

@@ -147,13 +147,13 @@ static void norm_rows(const RefState *s, float *y, const float *x, const float *
     for (size_t t = 0; t < count; t++) kernel_norm(y + t * d, x + t * d, w, s->params->rms_eps, d);
 }
 
-/* One layer. In the last one only the batch's last token goes on behind keys and values: nobody reads the
- * others' output. */
+/* One layer. Behind keys and values only the batch's tokens from `from` on go on: nobody reads the others'
+ * output. */
 static int run_layer(RefState *s, uint32_t layer, const uint32_t *tokens, size_t count, uint32_t first,
-                     Error *err) {
+                     size_t from, Error *err) {
     const LayerWeights *w = &s->weights->layers[layer];
     Activations *a = &s->a;
-    size_t from = layer + 1 == s->params->n_layers ? count - 1 : 0, wanted = count - from;
+    size_t wanted = count - from;
     float *x = a->x + from * s->params->n_embd;
 
     if (process_interrupted()) return error_set(err, ERR_INTERRUPTED, "interrupted");
@@ -165,23 +165,29 @@ static int run_layer(RefState *s, uint32_t layer, const uint32_t *tokens, size_t
     return check_finite(s, x, wanted, layer + 1, first + (uint32_t)from, tokens + from, err);
 }
 
-static int embed(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, Error *err) {
-    const Matrix *w = &s->weights->embedding;
-    size_t d = s->params->n_embd, h = s->params->head_dim;
-    for (size_t t = 0; t < count; t++) {
-        widen_row(w, tokens[t], s->a.x + t * d);
+/* Cosines and sines of the batch's positions. */
+static void turn_angles(RefState *s, size_t count, uint32_t first) {
+    size_t h = s->params->head_dim;
+    for (size_t t = 0; t < count; t++)
         rope_angles(s->a.cosine + t * (h / 2), s->a.sine + t * (h / 2), s->rope->inv_freq,
                     s->rope->attention_factor, first + (uint32_t)t, h);
-    }
+}
+
+static int embed(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, Error *err) {
+    const Matrix *w = &s->weights->embedding;
+    size_t d = s->params->n_embd;
+    for (size_t t = 0; t < count; t++) widen_row(w, tokens[t], s->a.x + t * d);
+    turn_angles(s, count, first);
     return check_finite(s, s->a.x, count, 0, first, tokens, err);
 }
 
-static int head(RefState *s, const float *x, float *logits, uint32_t position, Error *err) {
-    norm_rows(s, s->a.y, x, s->weights->norm, 1);
-    Product product = {.w = &s->weights->head, .x = s->a.y, .out = logits, .n = 1};
+int ref_head(RefState *s, const float *states, size_t count, float *logits, uint32_t position, Error *err) {
+    Product product = {.w = &s->weights->head, .x = states, .out = logits, .n = count};
     TRY(team_products(&s->team, &product, 1, err));
-    size_t bad = first_nonfinite(logits, s->params->n_vocab);
-    if (bad == s->params->n_vocab) return 0;
+    size_t n_vocab = s->params->n_vocab, bad = first_nonfinite(logits, count * n_vocab);
+    if (bad == count * n_vocab) return 0;
+    position += (uint32_t)(bad / n_vocab);
+    bad %= n_vocab;
     return error_set(
         err, ERR_NUMERIC,
         "the output head: the logit of token %zu at position %u is NaN or infinite; its weights are "
@@ -196,10 +202,33 @@ int ref_forward(RefState *s, const uint32_t *tokens, size_t count, uint32_t firs
         uint32_t position = first + (uint32_t)done;
         TRY(embed(s, tokens + done, n, position, err));
         for (uint32_t layer = 0; layer < s->params->n_layers; layer++)
-            TRY(run_layer(s, layer, tokens + done, n, position, err));
+            TRY(run_layer(s, layer, tokens + done, n, position, layer + 1 == s->params->n_layers ? n - 1 : 0,
+                          err));
         done += n;
-        if (done == count)
-            TRY(head(s, s->a.x + (n - 1) * s->params->n_embd, logits, first + (uint32_t)(count - 1), err));
+        if (done < count) continue;
+        norm_rows(s, s->a.y, s->a.x + (n - 1) * s->params->n_embd, s->weights->norm, 1);
+        TRY(ref_head(s, s->a.y, 1, logits, first + (uint32_t)(count - 1), err));
     }
     return 0;
+}
+
+/* Layer by layer over all tokens, so that each weight comes from the disk once however many they are. The
+ * batch's working memory takes a piece of the residual stream at a time. */
+int ref_states(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, float *states, Error *err) {
+    size_t d = s->params->n_embd;
+    float *own = s->a.x;
+    int code = 0;
+    for (uint32_t layer = 0; !code && layer < s->params->n_layers; layer++)
+        for (size_t done = 0, n; !code && done < count; done += n) {
+            n = count - done < s->a.batch ? count - done : s->a.batch;
+            s->a.x = states + done * d;
+            if (layer == 0)
+                code = embed(s, tokens + done, n, first + (uint32_t)done, err);
+            else if (count > s->a.batch)
+                turn_angles(s, n, first + (uint32_t)done);
+            if (!code) code = run_layer(s, layer, tokens + done, n, first + (uint32_t)done, 0, err);
+        }
+    s->a.x = own;
+    if (!code) norm_rows(s, states, states, s->weights->norm, count);
+    return code;
 }

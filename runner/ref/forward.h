@@ -49,5 +49,11 @@ void ref_close(RefState *s);
  * one. */
 int ref_forward(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, float *logits,
                 Error *err) MUST_CHECK;
+/* The same tokens, and for each of them what the head reads: states [count][n_embd], normed. */
+int ref_states(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, float *states,
+               Error *err) MUST_CHECK;
+/* Logits [count][n_vocab] of such states; position: of the first one, for messages. */
+int ref_head(RefState *s, const float *states, size_t count, float *logits, uint32_t position,
+             Error *err) MUST_CHECK;
 
 #endif

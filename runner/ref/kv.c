@@ -1,7 +1,9 @@
 /* kv.c -- the KV cache of the reference. */
 #include "runner/ref/kv.h"
+#include "core/blocks.h"
 #include "core/floats.h"
 #include "runner/ref/kernels.h"
+#include "runner/ref/quantized.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -13,6 +15,11 @@ int kv_open(KvCache *out, const ModelParams *p, uint32_t capacity, KvType type, 
                      .head_dim = p->head_dim,
                      .capacity = capacity,
                      .allocator = allocator};
+    if (type == KV_Q8_0 && p->head_dim % 32)
+        return error_set(
+            err, ERR_UNSUPPORTED,
+            "KV in q8_0 has blocks of 32, and heads of %u elements are no multiple of it; take f16 or f32",
+            p->head_dim);
     if (!runner_kv_bytes(p, capacity, type, &bytes) || bytes > SIZE_MAX)
         return error_set(err, ERR_LIMIT,
                          "a KV cache of %u positions is too large for this machine's addresses", capacity);
@@ -23,7 +30,10 @@ int kv_open(KvCache *out, const ModelParams *p, uint32_t capacity, KvType type, 
     return error_set(err, ERR_MEMORY,
                      "no memory for a KV cache of %" PRIu64
                      " bytes (%u positions); ask for a smaller context%s",
-                     bytes, capacity, type == KV_F32 ? " or for KV in f16" : "");
+                     bytes, capacity,
+                     type == KV_F32   ? " or for KV in f16"
+                     : type == KV_F16 ? " or for KV in q8_0"
+                                      : "");
 }
 
 void kv_close(KvCache *kv) {
@@ -32,28 +42,55 @@ void kv_close(KvCache *kv) {
     kv->keys = kv->values = NULL;
 }
 
-/* Index of an element. */
-static size_t place(const KvCache *kv, uint32_t layer, uint32_t head, uint32_t position) {
-    return (((size_t)layer * kv->n_kv_heads + head) * kv->capacity + position) * kv->head_dim;
+/* Bytes of one head at one position. */
+static size_t row_bytes(const KvCache *kv) {
+    if (kv->type == KV_Q8_0) return kv->head_dim / 32 * sizeof(block_q8_0);
+    return kv->head_dim * (kv->type == KV_F16 ? sizeof(uint16_t) : sizeof(float));
 }
 
-static void store(const KvCache *kv, void *cache, size_t at, const float *row) {
-    if (kv->type == KV_F32) {
-        memcpy((float *)cache + at, row, kv->head_dim * sizeof *row);
-        return;
+static size_t place(const KvCache *kv, uint32_t layer, uint32_t head, uint32_t position) {
+    return (((size_t)layer * kv->n_kv_heads + head) * kv->capacity + position) * row_bytes(kv);
+}
+
+/* Rounded by the scale before it was rounded itself, as Q8_0 has it everywhere. */
+static void store_q8_0(block_q8_0 *out, const float *row, size_t n) {
+    for (size_t i = 0; i < n; i += 32, out++) {
+        ActBlock b;
+        quantized_activations(&b, row + i, 32);
+        out->d = f16_from_f32(b.d);
+        memcpy(out->qs, b.q, 32);
     }
-    for (uint32_t i = 0; i < kv->head_dim; i++) ((uint16_t *)cache)[at + i] = f16_from_f32(row[i]);
+}
+
+static void store(const KvCache *kv, uint8_t *at, const float *row) {
+    if (kv->type == KV_F32)
+        memcpy(at, row, kv->head_dim * sizeof *row);
+    else if (kv->type == KV_Q8_0)
+        store_q8_0((block_q8_0 *)at, row, kv->head_dim);
+    else
+        for (uint32_t i = 0; i < kv->head_dim; i++) ((uint16_t *)at)[i] = f16_from_f32(row[i]);
 }
 
 void kv_store(KvCache *kv, uint32_t layer, uint32_t head, uint32_t position, const float *k, const float *v) {
     size_t at = place(kv, layer, head, position);
-    store(kv, kv->keys, at, k);
-    store(kv, kv->values, at, v);
+    store(kv, (uint8_t *)kv->keys + at, k);
+    store(kv, (uint8_t *)kv->values + at, v);
+}
+
+static void load_q8_0(float *out, const block_q8_0 *b, size_t n) {
+    for (size_t i = 0; i < n; i += 32, b++) {
+        float d = f32_from_f16(b->d);
+        for (size_t k = 0; k < 32; k++) out[i + k] = d * (float)b->qs[k];
+    }
 }
 
 static const float *load(const KvCache *kv, const void *cache, size_t at, size_t n, float *scratch) {
-    if (kv->type == KV_F32) return (const float *)cache + at;
-    kernel_widen(DT_F16, (const uint16_t *)cache + at, scratch, n * kv->head_dim);
+    const uint8_t *from = (const uint8_t *)cache + at;
+    if (kv->type == KV_F32) return (const float *)from;
+    if (kv->type == KV_Q8_0)
+        load_q8_0(scratch, (const block_q8_0 *)from, n * kv->head_dim);
+    else
+        kernel_widen(DT_F16, from, scratch, n * kv->head_dim);
     return scratch;
 }
 

@@ -1,7 +1,7 @@
 /* kv.h -- keys and values of every position so far.
  *
- * Float32, or float16 rounded once when stored. Memory is asked for at once but a system that commits lazily
- * gives pages only as positions are filled. */
+ * Float32, float16 rounded once when stored, or Q8_0 (docs/arithmetic.md, section 6). Memory is asked for at
+ * once but a system that commits lazily gives pages only as positions are filled. */
 #ifndef RECAST_RUNNER_REF_KV_H
 #define RECAST_RUNNER_REF_KV_H
 

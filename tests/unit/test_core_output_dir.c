@@ -234,3 +234,66 @@ Test(core_output_dir, make_directories) {
     cr_assert(path_exists(temp_path(&dir, "a/relative/path")));
     cr_assert_eq(chdir("/"), 0);
 }
+
+/* ---- directories that survive the process ---- */
+
+static OutputDir *taken_up(const char *name) {
+    OutputDir *d;
+    Error e = {0};
+    cr_assert_eq(output_dir_resume(&d, temp_path(&dir, name), false, "0123abcd", NULL, &e), 0, "%s",
+                 e.message);
+    return d;
+}
+
+static void put_in(const OutputDir *d, const char *name, const char *text) {
+    char path[PATH_MAX * 2];
+    snprintf(path, sizeof path, "%s/%s", output_dir_staging(d), name);
+    file_put(path, text);
+}
+
+Test(core_output_dir, unfinished_files_are_taken_up_and_finished_ones_made_again) {
+    OutputDir *d = taken_up("fresh");
+    put_in(d, ".x.1234.partial", "half");
+    put_in(d, ".x.1234.journal", "how far");
+    put_in(d, "x", "a file that was complete");
+    output_dir_keep(d);
+    cr_assert(file_is(temp_path(&dir, ".fresh.0123abcd.partial/.x.1234.partial"), "half"));
+    d = taken_up("fresh");
+    cr_assert(file_is(temp_path(&dir, ".fresh.0123abcd.partial/.x.1234.journal"), "how far"));
+    cr_assert_not(path_exists(temp_path(&dir, ".fresh.0123abcd.partial/x")));
+    put_in(d, "x", "new");
+    cr_assert_eq(output_dir_commit(d, NULL), 0);
+    cr_assert_eq(count_entries(temp_path(&dir, "fresh")), 1, "what is unfinished is not delivered");
+    cr_assert(file_is(temp_path(&dir, "fresh/x"), "new"));
+    cr_assert_eq(count_entries(dir.path), 2);
+}
+
+Test(core_output_dir, without_a_journal_nothing_is_kept) {
+    OutputDir *d = taken_up("fresh");
+    put_in(d, ".x.1234.partial", "half");
+    output_dir_keep(d);
+    nothing_happened();
+    output_dir_keep(NULL);
+}
+
+Test(core_output_dir, one_process_at_a_time) {
+    OutputDir *d = taken_up("fresh"), *other;
+    Error e = {0};
+    cr_assert_eq(output_dir_resume(&other, temp_path(&dir, "fresh"), false, "0123abcd", NULL, &e), ERR_IO);
+    cr_assert_not_null(strstr(e.message, "by another process"), "%s", e.message);
+    cr_assert_eq(output_dir_resume(&other, temp_path(&dir, "fresh"), false, "4567", NULL, &e), 0,
+                 "another work");
+    output_dir_discard(other);
+    output_dir_discard(d);
+    nothing_happened();
+}
+
+Test(core_output_dir, something_else_under_the_name) {
+    OutputDir *d;
+    Error e = {0};
+    cr_assert_eq(symlink("old", temp_path(&dir, ".fresh.0123abcd.partial")), 0);
+    cr_assert_eq(output_dir_resume(&d, temp_path(&dir, "fresh"), false, "0123abcd", NULL, &e), ERR_IO);
+    cr_assert_not_null(strstr(e.message, "not ours"), "%s", e.message);
+    cr_assert(file_is(temp_path(&dir, "old/sub/x"), "old text"));
+    cr_assert_eq(output_dir_resume(&d, temp_path(&dir, "fresh"), false, "no key", NULL, &e), ERR_IO);
+}

@@ -209,6 +209,59 @@ Test(runner_forward, kv_f16_is_near_but_not_equal) {
     model_close(m);
 }
 
+Test(runner_forward, kv_q8_0_has_blocks_along_the_head) {
+    FixturePath dir;
+    FixtureModel f = fixture_model_default();
+    f.head_dim = 32, f.heads = 2, f.kv_heads = 1;
+    fixture_dir(dir);
+    fixture_model(dir, &f);
+    Model *m = open_checkpoint(dir), *tiny = open_checkpoint(FIXTURE_TINY);
+    char hex[SHA256_HEX], first[SHA256_HEX], other[SHA256_HEX];
+    Runner *r = open_runner(m, (RunnerOptions){.context = CONTEXT, .kv = KV_Q8_0, .threads = 3}), *refused;
+    cr_assert_str_eq(runner_arithmetic(r), "recast-arithmetic-1/f32 activations/kv q8_0");
+    logits_hash(first, r, PROMPT, PROMPT);
+    logits_hash(hex, r, PROMPT, 13);
+    hash_model(other, m, KV_F16);
+    cr_assert_str_eq(first, hex);
+    cr_assert_str_neq(first, other);
+    Error err = {0};
+    cr_assert_eq(runner_open(&refused, tiny, (RunnerOptions){.kv = KV_Q8_0}, NULL, &err), ERR_UNSUPPORTED);
+    cr_assert_not_null(strstr(err.message, "heads of 16"), "%s", err.message);
+    runner_close(r);
+    model_close(m);
+    model_close(tiny);
+    fixture_remove(dir);
+}
+
+/* Logits after every token, whatever was given in one call. */
+Test(runner_forward, states_give_the_bits_of_one_by_one) {
+    enum { N = 290 };
+    uint32_t prompt[PROMPT];
+    Error err = {0};
+    Model *m = open_checkpoint(FIXTURE_TINY);
+    size_t d = m->params.n_embd, n_vocab = m->params.n_vocab;
+    float *states = malloc(N * d * sizeof *states), *logits = malloc(N * n_vocab * sizeof *logits);
+    fill_prompt(prompt, PROMPT);
+    Runner *r = open_runner(m, (RunnerOptions){.context = CONTEXT}),
+           *one = open_runner(m, (RunnerOptions){.context = CONTEXT});
+    cr_assert_eq(runner_states(r, prompt, 5, states, &err), 0, "%s", err.message);
+    cr_assert_eq(runner_states(r, prompt + 5, N - 5, states + 5 * d, &err), 0, "%s", err.message);
+    cr_assert_eq(runner_position(r), N);
+    for (size_t i = 0; i < N; i += 29)
+        cr_assert_eq(runner_head(r, states + i * d, 29, logits + i * n_vocab, &err), 0, "%s", err.message);
+    for (size_t i = 0; i < N; i++) {
+        cr_assert_eq(runner_forward(one, prompt + i, 1, &err), 0, "%s", err.message);
+        cr_assert_eq(memcmp(runner_logits(one), logits + i * n_vocab, n_vocab * sizeof *logits), 0,
+                     "position %zu", i);
+    }
+    cr_assert_eq(runner_states(r, prompt, N, states, &err), ERR_LIMIT);
+    free(states);
+    free(logits);
+    runner_close(r);
+    runner_close(one);
+    model_close(m);
+}
+
 Test(runner_forward, kv_bytes) {
     ModelParams p = {.n_layers = 48, .n_kv_heads = 4, .head_dim = 128};
     uint64_t bytes;
@@ -216,6 +269,8 @@ Test(runner_forward, kv_bytes) {
     cr_assert_eq(bytes, 98304);
     cr_assert(runner_kv_bytes(&p, 131072, KV_F32, &bytes));
     cr_assert_eq(bytes, 25769803776u);
+    cr_assert(runner_kv_bytes(&p, 1, KV_Q8_0, &bytes));
+    cr_assert_eq(bytes, 48 * 2 * 4 * 4 * 34);
     p = (ModelParams){.n_layers = UINT32_MAX, .n_kv_heads = UINT32_MAX, .head_dim = 4};
     cr_assert_not(runner_kv_bytes(&p, UINT32_MAX, KV_F32, &bytes));
 }

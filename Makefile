@@ -40,7 +40,7 @@ below_cli      := cli validate packager convert runner recipes model core
 
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 
-.PHONY: all demo test deps sanitize check-deps format bench bench-quantize install uninstall clean help unit-tests cli-tests
+.PHONY: all demo test deps sanitize check-deps format bench bench-quantize fuzz install uninstall clean help unit-tests cli-tests
 .DEFAULT_GOAL := all
 
 help: ## list the targets
@@ -63,6 +63,15 @@ test: deps ## run every test (sets up what it needs)
 sanitize: deps ## run every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD)/sanitize SANITIZE=1 all unit-tests
 	@sh tests/run.sh $(BUILD)/sanitize
+
+# Seconds that `make fuzz` runs; SEED repeats a run.
+FUZZ_SECONDS ?= 60
+SEED         ?=
+
+fuzz: ## put random and hostile rows through every quantizer under sanitizers (FUZZ_SECONDS, SEED)
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD)/fuzz SANITIZE=1 CFLAGS='-g -fsanitize=float-cast-overflow' \
+	    $(BUILD)/fuzz/fuzz_quantize
+	@$(BUILD)/fuzz/fuzz_quantize $(FUZZ_SECONDS) $(SEED)
 
 check-deps: ## fail if a room includes one that stands above it
 	@sh tests/check_deps.sh
@@ -112,6 +121,10 @@ $(BUILD)/lib/cli.a: $(cli_lib)
 	$(Q)ar rcs $@ $^
 
 $(BUILD)/recast: $(BUILD)/obj/cli/main.o $(call room_libs,$(below_cli))
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/fuzz_quantize: tests/fuzz_quantize.c $(BUILD)/lib/core.a
 	@$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 

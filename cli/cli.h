@@ -31,7 +31,7 @@ struct Cli {
 };
 
 extern const Command command_build, command_pin, command_convert, command_edit, command_inspect,
-    command_compare, command_validate, command_run, command_tokenize;
+    command_compare, command_validate, command_run, command_eval, command_sweep, command_tokenize;
 extern const Command *const commands[]; /* NULL-terminated */
 
 /* Parses with the command's specs and the common ones; prints --help if asked (cli->done). Checks the number

@@ -4,6 +4,7 @@
 #include "core/output.h"
 #include "validate/validate.h"
 #include <stdio.h>
+#include <string.h>
 
 static int write_json(const Report *report, Buffer *text, Error *err) {
     cJSON *doc;
@@ -13,12 +14,22 @@ static int write_json(const Report *report, Buffer *text, Error *err) {
     return 0;
 }
 
-/* To stdout, or to the file at path. */
+static bool is_xml(const char *path) {
+    size_t n = path ? strlen(path) : 0;
+    return n > 4 && !strcmp(path + n - 4, ".xml");
+}
+
+/* To stdout, or to the file at path; a file NAME.xml is JUnit's. */
 static int print_report(const Cli *cli, const Report *report, const char *path, Error *err) {
     Buffer text;
     buffer_init(&text, NULL);
-    int code = cli->json ? write_json(report, &text, err) : 0;
-    if (!code && !cli->json) report_text(report, &text);
+    int code = 0;
+    if (is_xml(path))
+        report_junit(report, &text);
+    else if (cli->json)
+        code = write_json(report, &text, err);
+    else
+        report_text(report, &text);
     if (!code) code = buffer_ok(&text, "the report", err);
     if (!code && path) code = output_file(path, buffer_string(&text), text.length, NULL, err);
     if (!code && !path) fputs(buffer_string(&text), stdout);
@@ -49,7 +60,8 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
         {"--set", 0, OPTION_LIST, "KEY=VALUE", "change a value of that recipe", &sets},
         {"--require", 0, OPTION_STRING, "GROUPS",
          "structure,hashes,source,rebuild,generation,quality: \"not run\" then fails", &require},
-        {"--report", 0, OPTION_STRING, "FILE", "write the report there (with --json: as JSON)", &report_path},
+        {"--report", 0, OPTION_STRING, "FILE", "write the report there (NAME.xml: JUnit; with --json: JSON)",
+         &report_path},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
@@ -76,7 +88,7 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
 const Command command_validate = {
     .name = "validate",
     .summary = "check an artifact or a package: structure, hashes, source, rebuild, generation",
-    .usage = "validate PATH [--source DIR] [--recipe R.json] [--require GROUPS]",
+    .usage = "validate PATH [--source DIR] [--recipe R.json] [--require GROUPS] [--report FILE]",
     .details = "PATH is a package directory, a GGUF or a checkpoint. Each check passes, fails, or is \"not "
                "run\" with the reason.\n"
                "The verdict says what was shown: \"consistent\" (agrees with its own manifest), \"derived\" "
@@ -85,6 +97,7 @@ const Command command_validate = {
     .examples = "  recast validate out/tiny-extreme\n"
                 "  recast validate out/tiny-extreme --source tests/data/tiny-qwen3moe --require "
                 "hashes,source,rebuild,generation\n"
-                "  recast validate model.gguf --json\n",
+                "  recast validate model.gguf --json\n"
+                "  recast validate out/tiny-extreme --report validate.xml\n",
     .run = cmd_validate,
 };

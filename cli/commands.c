@@ -3,6 +3,6 @@
 #include "cli/cli.h"
 
 const Command *const commands[] = {
-    &command_build,   &command_pin,      &command_convert, &command_edit,     &command_inspect,
-    &command_compare, &command_validate, &command_run,     &command_tokenize, NULL,
+    &command_build,    &command_pin, &command_convert, &command_edit,  &command_inspect,  &command_compare,
+    &command_validate, &command_run, &command_eval,    &command_sweep, &command_tokenize, NULL,
 };

@@ -1,6 +1,7 @@
 /* compare_page.c -- what compare found, as one HTML page: a picture of the error of every tensor by layer,
  * and the table. Nothing is loaded from elsewhere, and names from files are escaped. */
 #include "cli/compare.h"
+#include "cli/page.h"
 #include "core/output.h"
 #include <math.h>
 #include <stdio.h>
@@ -16,26 +17,6 @@ enum {
     BOTTOM = 50,
     MOST_KINDS = 24,
 };
-
-/* ---- text ---- */
-
-static void escaped(Buffer *b, const char *text) {
-    Buffer safe;
-    buffer_init(&safe, NULL);
-    buffer_printable(&safe, text, strlen(text));
-    for (const char *c = buffer_string(&safe); *c; c++) {
-        if (*c == '<')
-            buffer_text(b, "&lt;");
-        else if (*c == '&')
-            buffer_text(b, "&amp;");
-        else if (*c == '"')
-            buffer_text(b, "&quot;");
-        else
-            buffer_char(b, *c);
-    }
-    if (safe.failed) b->failed = true;
-    buffer_free(&safe);
-}
 
 /* ---- kinds and layers ---- */
 
@@ -122,20 +103,17 @@ static void axes(Buffer *b, const Plot *p) {
                   (TOP + HEIGHT - BOTTOM) / 2, (TOP + HEIGHT - BOTTOM) / 2);
 }
 
-/* Colours around the circle, far apart for neighbours. */
-static int hue(int kind) {
-    return kind * 137 % 360;
-}
-
 static void points(Buffer *b, Plot *p) {
     for (size_t i = 0; i < p->t->n; i++) {
         const ComparedTensor *t = &p->t->list[i];
         int layer;
         if (!shown(t)) continue;
         int kind = kind_index(p, kind_of(t->name, &layer));
-        buffer_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"hsl(%d 65%% 45%%)\"><title>",
-                      x_of(p, layer), y_of(p, t->d.relative), hue(kind));
-        escaped(b, t->name);
+        buffer_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"", x_of(p, layer),
+                      y_of(p, t->d.relative));
+        page_colour(b, (size_t)kind);
+        buffer_text(b, "\"><title>");
+        page_text(b, t->name);
         buffer_printf(b, " %s %.4g</title></circle>\n", t->what, t->d.relative);
     }
 }
@@ -144,10 +122,10 @@ static void legend(Buffer *b, const Plot *p) {
     int pitch = p->n_kinds * 18 > HEIGHT - TOP - BOTTOM ? (HEIGHT - TOP - BOTTOM) / p->n_kinds : 18;
     for (int i = 0; i < p->n_kinds; i++) {
         int y = TOP + 10 + i * pitch;
-        buffer_printf(
-            b, "<circle cx=\"%d\" cy=\"%d\" r=\"4\" fill=\"hsl(%d 65%% 45%%)\"/><text x=\"%d\" y=\"%d\">",
-            WIDTH - RIGHT + 16, y, hue(i), WIDTH - RIGHT + 26, y + 4);
-        escaped(b, p->kinds[i]);
+        buffer_printf(b, "<circle cx=\"%d\" cy=\"%d\" r=\"4\" fill=\"", WIDTH - RIGHT + 16, y);
+        page_colour(b, (size_t)i);
+        buffer_printf(b, "\"/><text x=\"%d\" y=\"%d\">", WIDTH - RIGHT + 26, y + 4);
+        page_text(b, p->kinds[i]);
         buffer_text(b, "</text>\n");
     }
 }
@@ -174,9 +152,9 @@ static void table(Buffer *b, const ComparedTensors *t) {
     for (size_t i = 0; i < t->n; i++) {
         const TensorDifference *d = &t->list[i].d;
         buffer_text(b, "<tr><td>");
-        escaped(b, t->list[i].name);
+        page_text(b, t->list[i].name);
         buffer_text(b, "</td><td>");
-        escaped(b, t->list[i].what);
+        page_text(b, t->list[i].what);
         buffer_text(b, "</td>");
         if (d->measured)
             buffer_printf(b,
@@ -189,35 +167,24 @@ static void table(Buffer *b, const ComparedTensors *t) {
     buffer_text(b, "</tbody></table>\n");
 }
 
-static const char style[] =
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "h1{font-size:1.4rem}svg{width:100%;height:auto;background:#fafafa;border:1px solid #ddd}"
-    "svg text{font:12px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}"
-    "table{border-collapse:collapse;width:100%;font-size:.85rem;margin-top:1rem}"
-    "th,td{text-align:right;padding:.2rem .5rem;border-bottom:1px solid #eee;white-space:nowrap}"
-    "th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}";
-
 int compare_page(const char *path, const ComparedTensors *t, const char *name_a, const char *name_b,
                  Error *err) {
-    Buffer b;
+    Buffer b, title;
     Plot plot = {.t = t};
     buffer_init(&b, NULL);
-    buffer_text(&b,
-                "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-                "content=\"width=device-width\"><title>recast compare</title><style>");
-    buffer_text(&b, style);
-    buffer_text(&b, "</style></head><body>\n<h1>");
-    escaped(&b, name_a);
-    buffer_text(&b, " against ");
-    escaped(&b, name_b);
+    buffer_init(&title, NULL);
+    buffer_printf(&title, "%s against %s", name_a, name_b);
+    page_begin(&b, buffer_string(&title));
+    if (title.failed) b.failed = true;
+    buffer_free(&title);
     buffer_printf(
         &b,
-        "</h1>\n<p>%zu tensors identical, %zu differ, %zu only in the first, %zu only in the second. "
-        "Relative error: root mean square of the difference over that of the first model's tensor.</p>\n",
+        "<p>%zu tensors identical, %zu differ, %zu only in the first, %zu only in the second. Relative "
+        "error: root mean square of the difference over that of the first model's tensor.</p>\n",
         t->same, t->differ, t->only_a, t->only_b);
     picture(&b, &plot);
     table(&b, t);
-    buffer_text(&b, "</body></html>\n");
+    page_end(&b);
     int code = buffer_ok(&b, "a page", err);
     if (!code) code = output_file(path, b.data, b.length, NULL, err);
     buffer_free(&b);

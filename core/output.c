@@ -18,9 +18,12 @@
 
 enum { LARGEST_WRITE = 1 << 30 };
 
+enum { KEPT_BEHIND = 512 << 20 }; /* bytes of a large file that stay in the page cache while it is written */
+
 struct Output {
     const Allocator *allocator;
     int fd;
+    bool large;       /* too large to be left in the page cache */
     int directory;    /* the parent */
     const char *name; /* in path */
     char temporary[HIDDEN_NAME_SIZE];
@@ -236,11 +239,17 @@ static int does_not_fit(const Output *o, uint64_t size, uint64_t left, int sys, 
                      o->path, (unsigned long long)size, (unsigned long long)left);
 }
 
+static uint64_t physical_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UINT64_MAX;
+}
+
 /* A reservation that does not fit would take all that is left before it fails (ext4 does), and for that
  * moment nobody else could write; so the free space is looked at first. The first block tells whether this
  * file system can reserve at all: one that can't may also compress, and its free bytes would say little. */
 int output_reserve(Output *o, uint64_t size, Error *err) {
     if (size == 0) return 0;
+    o->large = size > physical_memory() / 8;
     if (size > INT64_MAX) {
         return error_set(err, ERR_LIMIT, "cannot create %s: %llu bytes are more than a file can hold",
                          o->path, (unsigned long long)size);
@@ -273,8 +282,15 @@ int output_write(Output *o, uint64_t offset, const void *bytes, size_t length, E
     return 0;
 }
 
+/* A file that takes a good part of memory pushes out the sources that others still want, and the kernel
+ * spends more on making room than on copying: 8.7 GB on a machine of 24 took 13.9 s with all of it cached
+ * and 6.8 s with the last 512 MB (docs/performance.md). */
 void output_start(const Output *o, uint64_t offset, uint64_t length) {
     sync_file_range(o->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
+    if (!o->large || offset < KEPT_BEHIND) return;
+    off_t old = (off_t)(offset - KEPT_BEHIND);
+    sync_file_range(o->fd, old, (off_t)length, SYNC_FILE_RANGE_WAIT_BEFORE);
+    posix_fadvise(o->fd, old, (off_t)length, POSIX_FADV_DONTNEED);
 }
 
 int output_fd(const Output *o) {

@@ -17,7 +17,8 @@ int output_create(Output **out, const char *path, const Allocator *allocator, Er
 int output_reserve(Output *o, uint64_t size, Error *err) MUST_CHECK;
 /* Writes at an offset; may be called from several threads for disjoint ranges. */
 int output_write(Output *o, uint64_t offset, const void *bytes, size_t length, Error *err) MUST_CHECK;
-/* A hint: these bytes may go to the disk from now on, so that less is left for the commit. */
+/* A hint: these bytes may go to the disk from now on, so that less is left for the commit; and of a file that
+ * was reserved larger than an eighth of memory, what lies 512 MB before them may leave the page cache. */
 void output_start(const Output *o, uint64_t offset, uint64_t length);
 /* A descriptor for reading back what was written (same lifetime). */
 int output_fd(const Output *o);

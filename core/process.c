@@ -52,6 +52,12 @@ bool process_interrupted(void) {
     return caught != 0;
 }
 
+bool process_forget_interrupt(void) {
+    if (caught != SIGINT) return false;
+    caught = 0;
+    return true;
+}
+
 bool process_asked(void) {
     if (!asked) return false;
     asked = 0;

@@ -9,7 +9,10 @@
  * SIGXFSZ, so that they arrive as EPIPE and EFBIG. Called once by cli/. */
 void process_catch_signals(void);
 bool process_interrupted(void); /* has one arrived? */
-bool process_asked(void);       /* has SIGUSR1 arrived since the last call? */
-int process_signal(void);       /* which; 0 if none */
+/* Takes back an interrupt by SIGINT that has been obeyed, so that the next is the first again (a conversation
+ * stops an answer and goes on). false, and nothing changes, if there was none or another signal came. */
+bool process_forget_interrupt(void);
+bool process_asked(void); /* has SIGUSR1 arrived since the last call? */
+int process_signal(void); /* which; 0 if none */
 
 #endif

@@ -24,7 +24,8 @@ typedef struct FloatRows {
 
 /* One way to quantize. row_elements is a multiple of the block. `out` may be unaligned. Gives the number of
  * elements done: all of them, or the place of the first block that it can't write, which has a NaN or an
- * infinity or needs a scale that float16 can't hold; blocks from there on are undefined. */
+ * infinity or needs a scale that float16 can't hold; blocks from there on are undefined, and with an
+ * importance those before it in the same row as well. */
 typedef struct QuantizePath {
     const char *name;
     CpuFeatures needs;

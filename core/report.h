@@ -32,7 +32,9 @@ size_t report_count(const Report *r, CheckStatus status);
 CheckStatus report_group(const Report *r, const char *group);
 void report_text(const Report *r, Buffer *out); /* aligned lines, then the verdict */
 int report_json(const Report *r, cJSON **out,
-                Error *err) MUST_CHECK;                /* {"verdict":..,"checks":[..]}; caller deletes */
+                Error *err) MUST_CHECK; /* {"verdict":..,"checks":[..]}; caller deletes */
+/* JUnit XML: a test suite a group, "not run" as skipped. */
+void report_junit(const Report *r, Buffer *out);
 int report_ok(const Report *r, Error *err) MUST_CHECK; /* ERR_MEMORY if an add failed */
 
 #endif

@@ -38,7 +38,8 @@ static int forward_chunks(Job *job, const uint32_t *tokens, size_t count, Error 
 static int advance(Job *job, size_t n, Error *err) {
     const Generation *g = job->g;
     if (!job->options->recompute) {
-        if (n == 0) return forward_chunks(job, job->prompt, job->n_prompt, err);
+        size_t kept = job->options->kept;
+        if (n == 0) return forward_chunks(job, job->prompt + kept, job->n_prompt - kept, err);
         return runner_forward(job->runner, &g->tokens[n - 1], 1, err);
     }
     if (n) job->sequence[job->n_prompt + n - 1] = g->tokens[n - 1];
@@ -70,7 +71,7 @@ static int run(Job *job, Error *err) {
     Generation *g = job->g;
     bool more = job->options->max_tokens > 0;
     double start = now();
-    runner_reset(job->runner);
+    if (!job->options->kept) runner_reset(job->runner);
     TRY(advance(job, 0, err));
     const float *logits = runner_logits(job->runner);
     for (uint32_t i = 0; i < runner_params(job->runner)->n_vocab; i++) g->first_logits[i] = logits[i];
@@ -92,10 +93,19 @@ static int check_room(const Runner *r, size_t n_prompt, uint32_t max_tokens, Err
         n_prompt, max_tokens, runner_context(r));
 }
 
+static int check_kept(const Job *job, Error *err) {
+    size_t kept = job->options->kept;
+    if (!kept || (kept < job->n_prompt && kept == runner_position(job->runner) && !job->options->recompute))
+        return 0;
+    return error_set(err, ERR_USAGE, "%zu of %zu prompt tokens can't be kept: the runner holds %u", kept,
+                     job->n_prompt, runner_position(job->runner));
+}
+
 static int prepare(Job *job, SampleOptions sample, const Allocator *allocator, Error *err) {
     Generation *g = job->g;
     uint32_t n_vocab = runner_params(job->runner)->n_vocab;
     TRY(check_room(job->runner, job->n_prompt, job->options->max_tokens, err));
+    TRY(check_kept(job, err));
     g->arithmetic = runner_arithmetic(job->runner);
     g->tokens = arena_alloc(g->arena, job->options->max_tokens, sizeof *g->tokens);
     g->margins = arena_alloc(g->arena, job->options->max_tokens, sizeof *g->margins);
@@ -108,6 +118,7 @@ static int prepare(Job *job, SampleOptions sample, const Allocator *allocator, E
         for (size_t i = 0; i < job->n_prompt; i++) job->sequence[i] = job->prompt[i];
     }
     TRY(sampler_open(&job->sampler, sample, n_vocab, allocator, err));
+    sampler_prompt(job->sampler, job->prompt, job->n_prompt);
     TRY(sha256_open(&job->tokens_hash, err));
     return sha256_open(&job->logits_hash, err);
 }

@@ -14,6 +14,9 @@ typedef struct GenerateOptions {
     bool recompute; /* run the whole sequence again for each token (`dynamic` beyond its native length, as
                        transformers without a cache does); the frequency table then follows the sequence's
                        length */
+    size_t kept; /* how many of the prompt's tokens the runner holds already, from its first position on; they
+                    are not run again. ERR_USAGE unless runner_position says so and one is left to run; not
+                    with recompute. 0: the runner is reset. Changes no bit */
     bool (*ends)(void *context, uint32_t token); /* may be NULL */
     int (*emit)(void *context, uint32_t token,
                 Error *err); /* called for each token as it comes; may be NULL */
@@ -26,7 +29,8 @@ typedef struct Generation {
     float *margins;                 /* best minus second logit at each step */
     float *first_logits;            /* n_vocab logits at the last prompt position */
     char tokens_sha256[SHA256_HEX]; /* ids as u32 little-endian */
-    char logits_sha256[SHA256_HEX]; /* all n_vocab float32, little-endian, of each generated step */
+    char logits_sha256[SHA256_HEX]; /* all n_vocab float32, little-endian, of each generated step, before any
+                                       penalty */
     const char *arithmetic;
     double prefill_seconds, decode_seconds; /* for the user's eyes only: never stored in an output */
     Arena *arena;

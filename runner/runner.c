@@ -22,6 +22,7 @@ struct Runner {
     Weights weights;
     RopeTable rope;
     RefState state;
+    RouteShare share;
     int (*forward)(Runner *r, const uint32_t *tokens, size_t count, Error *err);
     float *logits; /* [n_vocab] */
 };
@@ -137,6 +138,10 @@ const char *runner_arithmetic(const Runner *r) {
     return names[q8][r->options.kv];
 }
 
+unsigned runner_threads(const Runner *r) {
+    return r->options.threads;
+}
+
 uint32_t runner_position(const Runner *r) {
     return r->position;
 }
@@ -148,6 +153,13 @@ uint32_t runner_context(const Runner *r) {
 void runner_reset(Runner *r) {
     r->position = 0;
     r->failed = false;
+}
+
+void runner_rewind(Runner *r, uint32_t position) {
+    if (r->failed)
+        runner_reset(r);
+    else if (position < r->position)
+        r->position = position; /* the cache's later rows are written anew */
 }
 
 const float *runner_logits(const Runner *r) {
@@ -190,6 +202,15 @@ int runner_states(Runner *r, const uint32_t *tokens, size_t count, float *states
     r->failed = code != 0;
     if (!code) r->position += (uint32_t)count;
     return code;
+}
+
+void runner_note_route(Runner *r) {
+    r->share = (RouteShare){0, 0};
+    r->state.share = &r->share;
+}
+
+double runner_route_share(const Runner *r) {
+    return r->share.count ? r->share.sum / (double)r->share.count : 0;
 }
 
 int runner_head(Runner *r, const float *states, size_t count, float *logits, Error *err) {

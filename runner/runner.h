@@ -34,9 +34,13 @@ void runner_close(Runner *r); /* NULL-safe */
 
 const ModelParams *runner_params(const Runner *r);
 const char *runner_arithmetic(const Runner *r); /* "recast-arithmetic-1/f32 activations/kv f32" */
+unsigned runner_threads(const Runner *r);       /* as asked for: 0 is one a processor */
 uint32_t runner_position(const Runner *r);      /* tokens in the KV cache */
 uint32_t runner_context(const Runner *r);       /* positions there is room for */
 void runner_reset(Runner *r);                   /* forget all tokens */
+/* Keeps the first `position` tokens and forgets those behind them; what follows has the bits of a run from the
+ * start. Nothing happens if there are no more. After a failed forward pass everything is forgotten. */
+void runner_rewind(Runner *r, uint32_t position);
 /* Forgets all tokens and makes the frequency table that `dynamic` has for a sequence of `length` tokens,
  * which then is the limit (the native context, if that is larger); 0: as the options say. Other rope types
  * have one table, and this only resets. */
@@ -55,6 +59,10 @@ const float *runner_logits(const Runner *r);
  * [count][n_embd]. All tokens go through one layer before the next, so that each weight is read once however
  * large the model. */
 int runner_states(Runner *r, const uint32_t *tokens, size_t count, float *states, Error *err) MUST_CHECK;
+/* From now on, how much of the router's probability the chosen experts hold is noted; the mean so far, over
+ * tokens and layers (0 before the first). */
+void runner_note_route(Runner *r);
+double runner_route_share(const Runner *r);
 /* The logits [count][n_vocab] of `count` states. The bits are those of runner_forward, token by token. */
 int runner_head(Runner *r, const float *states, size_t count, float *logits, Error *err) MUST_CHECK;
 

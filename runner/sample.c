@@ -1,4 +1,5 @@
-/* sample.c -- the next token, by docs/arithmetic.md, section 9. */
+/* sample.c -- the next token, by docs/arithmetic.md, section 9,
+ * on logits from which docs/generation.md's penalties are taken first. */
 #include "runner/sample.h"
 #include "core/strict_math.h"
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct Sampler {
     const Allocator *allocator;
     Candidate *candidates; /* [n_vocab] */
     float *p;              /* [n_vocab] */
+    Penalty *penalty;      /* NULL: none */
 };
 
 static int check(const SampleOptions *o, uint32_t n_vocab, Error *err) {
@@ -38,6 +40,13 @@ int sampler_open(Sampler **out, SampleOptions options, uint32_t n_vocab, const A
     Sampler *s = mem_alloc(allocator, sizeof *s);
     if (!s) return error_memory(err, "a sampler");
     *s = (Sampler){.options = options, .n_vocab = n_vocab, .allocator = allocator};
+    int code = 0;
+    if (penalty_wanted(&options.penalty))
+        code = penalty_open(&s->penalty, options.penalty, n_vocab, allocator, err);
+    if (code) {
+        sampler_close(s);
+        return code;
+    }
     if (options.temperature > 0) {
         if (size_mul(&bytes, n_vocab, sizeof *s->candidates)) s->candidates = mem_alloc(allocator, bytes);
         if (size_mul(&bytes, n_vocab, sizeof *s->p)) s->p = mem_alloc(allocator, bytes);
@@ -54,6 +63,7 @@ void sampler_close(Sampler *s) {
     if (!s) return;
     mem_free(s->allocator, s->candidates);
     mem_free(s->allocator, s->p);
+    penalty_close(s->penalty);
     mem_free(s->allocator, s);
 }
 
@@ -132,7 +142,7 @@ static size_t cut(const SampleOptions *o, const float *p, size_t n) {
     return n;
 }
 
-uint32_t sampler_next(Sampler *s, const float *logits) {
+static uint32_t choose(Sampler *s, const float *logits) {
     const SampleOptions *o = &s->options;
     if (o->temperature == 0) return sample_greedy(logits, s->n_vocab, NULL);
     /* a NaN, which no runner gives, would leave the order undefined */
@@ -150,4 +160,14 @@ uint32_t sampler_next(Sampler *s, const float *logits) {
         if (sum > target) return s->candidates[i].id;
     }
     return s->candidates[n - 1].id;
+}
+
+void sampler_prompt(Sampler *s, const uint32_t *tokens, size_t count) {
+    for (size_t i = 0; s->penalty && i < count; i++) penalty_note(s->penalty, tokens[i], false);
+}
+
+uint32_t sampler_next(Sampler *s, const float *logits) {
+    uint32_t token = choose(s, s->penalty ? penalty_apply(s->penalty, logits) : logits);
+    if (s->penalty) penalty_note(s->penalty, token, true);
+    return token;
 }

@@ -4,9 +4,11 @@
  * never depend on the batch: every sum has its own order (docs/arithmetic.md). */
 #include "runner/ref/forward.h"
 #include "core/process.h"
+#include "core/strict_math.h"
 #include "runner/ref/attention.h"
 #include "runner/ref/kernels.h"
 #include <stdio.h>
+#include <string.h>
 
 enum { MAX_BATCH = 256, MAX_ENTRIES = 2048, MAX_THREADS = 256 /* threads_run starts no more */ };
 
@@ -89,6 +91,28 @@ static size_t gather(RefState *s, size_t count, size_t begin[REF_MAX_EXPERTS + 1
     return n;
 }
 
+/* Adds one token's share: what exp of the chosen logits is of the sum over all. */
+static void add_share(RouteShare *share, const float *logits, const float *weights, size_t n) {
+    double all = 0, chosen = 0;
+    float most = logits[0];
+    for (size_t i = 1; i < n; i++) most = logits[i] > most ? logits[i] : most;
+    for (size_t i = 0; i < n; i++) {
+        double e = (double)strict_expf(logits[i] - most);
+        all += e;
+        if (weights[i] != -1) chosen += e;
+    }
+    share->sum += chosen / all;
+    share->count++;
+}
+
+static void route_token(RefState *s, float *row) {
+    const ModelParams *p = s->params;
+    float logits[REF_MAX_EXPERTS];
+    if (s->share) memcpy(logits, row, p->n_experts * sizeof *row);
+    route(row, p->n_experts, p->n_experts_used, p->norm_topk_prob);
+    if (s->share) add_share(s->share, logits, row, p->n_experts);
+}
+
 /* x += experts(y) for `count` tokens; x and y [count][n_embd]. Section 7. */
 static int add_experts(RefState *s, uint32_t layer, float *x, float *y, size_t count, Error *err) {
     const ModelParams *p = s->params;
@@ -98,8 +122,7 @@ static int add_experts(RefState *s, uint32_t layer, float *x, float *y, size_t c
 
     Product router = {.w = &w->router, .x = y, .out = a->route, .n = count};
     TRY(team_products(&s->team, &router, 1, err));
-    for (size_t t = 0; t < count; t++)
-        route(a->route + t * p->n_experts, p->n_experts, p->n_experts_used, p->norm_topk_prob);
+    for (size_t t = 0; t < count; t++) route_token(s, a->route + t * p->n_experts);
     size_t entries = gather(s, count, begin);
 
     for (size_t e = 0; e < p->n_experts; e++) {

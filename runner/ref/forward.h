@@ -30,6 +30,12 @@ typedef struct Activations {
     Product *products;    /* [2 * n_experts] */
 } Activations;
 
+/* How much of the router's probability the chosen experts hold, over tokens and layers. */
+typedef struct RouteShare {
+    double sum;
+    uint64_t count;
+} RouteShare;
+
 typedef struct RefState {
     const ModelParams *params;
     const Weights *weights;
@@ -37,6 +43,7 @@ typedef struct RefState {
     KvCache kv;
     Team team;
     Activations a;
+    RouteShare *share; /* NULL: nobody asks */
 } RefState;
 
 /* Makes KV cache and working memory for options.context positions, which is not 0. Memory other than the

@@ -10,9 +10,15 @@ recast validate test --report text.txt
 tail -n 1 text.txt
 recast validate test --json --report report.json
 grep verdict report.json
+recast validate test --report junit.xml
+head -n 2 junit.xml
+grep -c '<testcase' junit.xml
 (cd test && recast validate . --report ../dot.txt)
 cmp text.txt dot.txt && echo "the same report"
 recast run test -p x
+# JUnit's XML, of a failure too
+recast validate test --require rebuild --report failed.xml
+grep -A 1 '<testcase classname="rebuild"' failed.xml
 # a check that fails while building: --json is JSON then, too
 patch model/model-00002-of-00002.safetensors $(($(stat -c %s model/model-00002-of-00002.safetensors) - 2)) '\377\177'
 recast build recipe.json -o nan --no-generate --json -q >nan.json

@@ -107,6 +107,65 @@ Test(runner_generate, chunks_and_recomputing_change_nothing) {
     close_tiny(&o);
 }
 
+/* A conversation goes on where the cache ends; every bit is that of a run from the start. */
+Test(runner_generate, keeps_what_the_runner_holds) {
+    Open o;
+    Error err = {0};
+    Generation *g;
+    uint32_t longer[N_PROMPT + 5];
+    open_tiny(&o, "{}", (RunnerOptions){0});
+    Generation *a = greedy(o.runner, (GenerateOptions){.max_tokens = 4});
+    cr_assert_eq(runner_position(o.runner), N_PROMPT + 3);
+    memcpy(longer, prompt, sizeof prompt);
+    memcpy(longer + N_PROMPT, a->tokens, 3 * sizeof *longer);
+    longer[7] = 9, longer[8] = 8;
+    GenerateOptions options = {.max_tokens = 6, .kept = N_PROMPT + 3};
+    Generation *kept = make(o.runner, longer, 9, (SampleOptions){0}, options);
+    Generation *again = make(o.runner, longer, 9, (SampleOptions){0}, (GenerateOptions){.max_tokens = 6});
+    same(kept, again);
+
+    runner_rewind(o.runner, 100); /* it holds fewer: nothing happens */
+    cr_assert_eq(runner_position(o.runner), 9 + 5);
+    runner_rewind(o.runner, 2);
+    options.kept = 2;
+    Generation *rewound = make(o.runner, longer, 9, (SampleOptions){0}, options);
+    same(rewound, again);
+
+    options.kept = 3; /* the runner holds more */
+    cr_assert_eq(generate(&g, o.runner, longer, 9, (SampleOptions){0}, options, NULL, &err), ERR_USAGE);
+    cr_assert_not_null(strstr(err.message, "3 of 9"), "%s", err.message);
+    runner_rewind(o.runner, 9);
+    options.kept = 9; /* nothing left to run */
+    cr_assert_eq(generate(&g, o.runner, longer, 9, (SampleOptions){0}, options, NULL, &err), ERR_USAGE);
+    options.kept = 2, options.recompute = true;
+    runner_rewind(o.runner, 2);
+    cr_assert_eq(generate(&g, o.runner, longer, 9, (SampleOptions){0}, options, NULL, &err), ERR_USAGE);
+    generation_close(a);
+    generation_close(kept);
+    generation_close(again);
+    generation_close(rewound);
+    close_tiny(&o);
+}
+
+/* The hash of logits is of the model's own: a penalty that changes no choice changes no hash. */
+Test(runner_generate, hashes_are_before_penalties) {
+    Open o;
+    SampleOptions slight = {.penalty = {.repeat = 1.0000001f}}, strong = {.penalty = {.frequency = 100}};
+    GenerateOptions options = {.max_tokens = TOKENS};
+    open_tiny(&o, "{}", (RunnerOptions){0});
+    Generation *plain = greedy(o.runner, options);
+    Generation *near = make(o.runner, prompt, N_PROMPT, slight, options);
+    Generation *far = make(o.runner, prompt, N_PROMPT, strong, options);
+    same(plain, near);
+    for (uint32_t i = 0; i < TOKENS; i++)
+        for (uint32_t k = 0; k < i; k++)
+            cr_assert_neq(far->tokens[i], far->tokens[k], "no token comes twice");
+    generation_close(plain);
+    generation_close(near);
+    generation_close(far);
+    close_tiny(&o);
+}
+
 /* ---- callbacks ---- */
 
 typedef struct Watch {

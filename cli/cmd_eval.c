@@ -1,0 +1,275 @@
+/* cmd_eval.c -- how well a model predicts a text, alone or beside another. */
+#include "cli/cli.h"
+#include "core/input.h"
+#include "core/strict_math.h"
+#include "runner/eval_text.h"
+#include "runner/tokenizer.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LARGEST_TEXT = 256 << 20, WINDOW = 2048 };
+
+typedef struct EvalArgs {
+    const char *text, *against, *kv, *activations;
+    uint32_t window, max_tokens, output;
+    OptionList sets;
+    bool llama;
+    RunnerOptions runner;
+} EvalArgs;
+
+/* Both models over one text. */
+typedef struct Evaluation {
+    const EvalArgs *args;
+    const EvalText *text;
+    double *values; /* room for a figure of each position */
+} Evaluation;
+
+/* ---- figures ---- */
+
+static EvalMean mean(const Evaluation *e, size_t model, EvalFigure figure, uint32_t from, uint32_t to,
+                     size_t *n) {
+    *n = eval_text_figures(e->values, e->text, model, figure, from, to);
+    return eval_mean(e->values, *n);
+}
+
+static EvalMean all(const Evaluation *e, size_t model, EvalFigure figure) {
+    size_t n;
+    return mean(e, model, figure, 0, UINT32_MAX, &n);
+}
+
+static double quantile(const Evaluation *e, EvalFigure figure, double q) {
+    size_t n = eval_text_figures(e->values, e->text, 1, figure, 0, UINT32_MAX);
+    return eval_quantile(e->values, n, q);
+}
+
+/* Positions 0 to 63, 64 to 127, 128 to 255 ... */
+static bool next_bucket(uint32_t *from, uint32_t *to, uint32_t window) {
+    *from = *to;
+    *to = *from < 64 ? 64 : 2 * *from;
+    return *from + 1 < window;
+}
+
+/* ---- text ---- */
+
+static void print_perplexity(const Evaluation *e, size_t model, const char *name) {
+    EvalMean nll = all(e, model, eval_nll), entropy = all(e, model, eval_entropy);
+    printf("%-10s  perplexity %.4f (%.4f to %.4f), %.5f nats a token, entropy %.4f\n", name,
+           strict_exp(nll.mean), strict_exp(nll.mean - nll.error), strict_exp(nll.mean + nll.error), nll.mean,
+           entropy.mean);
+}
+
+static void print_buckets(const Evaluation *e, const char *const *names) {
+    printf("\nposition in the window    tokens");
+    for (size_t k = 0; k < e->text->n_models; k++) printf("  %12s", names[k]);
+    printf("\n");
+    for (uint32_t from = 0, to = 0; next_bucket(&from, &to, e->args->window);) {
+        size_t n;
+        mean(e, 0, eval_nll, from, to, &n);
+        if (!n) continue;
+        printf("%10u to %-10u %7zu", from, (to < e->args->window ? to : e->args->window) - 1, n);
+        for (size_t k = 0; k < e->text->n_models; k++)
+            printf("  %12.4f", strict_exp(mean(e, k, eval_nll, from, to, &n).mean));
+        printf("\n");
+    }
+}
+
+static void print_comparison(const Evaluation *e) {
+    EvalMean kl = all(e, 1, eval_kl), same = all(e, 1, eval_same), error = all(e, 1, eval_error);
+    double ratio = strict_exp(all(e, 1, eval_nll).mean - all(e, 0, eval_nll).mean);
+    printf("\nthe model against the one of --against, at the same positions:\n");
+    printf("perplexity ratio  %.5f\n", ratio);
+    printf("KL divergence     mean %.6f +- %.6f, 99 %% %.5f, 99.9 %% %.5f nats\n", kl.mean, kl.error,
+           quantile(e, eval_kl, 0.99), quantile(e, eval_kl, 0.999));
+    printf("top-1 agreement   %.3f %% +- %.3f\n", 100 * same.mean, 100 * same.error);
+    printf("logit error       mean %.5f +- %.5f of their norm\n", error.mean, error.error);
+}
+
+static void print_text(const Evaluation *e) {
+    static const char *const alone[] = {"model"}, *const both[] = {"against", "model"};
+    const EvalText *t = e->text;
+    const char *const *names = t->n_models == 2 ? both : alone;
+    printf("%zu tokens in windows of %u, %zu scored%s\n\n", t->n_tokens, e->args->window, t->n,
+           e->args->llama ? " (the second half of each whole window)" : "");
+    for (size_t k = 0; k < t->n_models; k++) print_perplexity(e, k, names[k]);
+    if (t->n_models == 2) print_comparison(e);
+    print_buckets(e, names);
+}
+
+/* ---- JSON ---- */
+
+static void put_mean(cJSON *o, const char *key, EvalMean m) {
+    cJSON *item = cJSON_AddObjectToObject(o, key);
+    cJSON_AddNumberToObject(item, "mean", m.mean);
+    cJSON_AddNumberToObject(item, "error", m.error);
+}
+
+static void put_model(cJSON *doc, const char *key, const Evaluation *e, size_t model) {
+    cJSON *o = cJSON_AddObjectToObject(doc, key);
+    EvalMean nll = all(e, model, eval_nll);
+    cJSON_AddNumberToObject(o, "perplexity", strict_exp(nll.mean));
+    put_mean(o, "nll", nll);
+    put_mean(o, "entropy", all(e, model, eval_entropy));
+    cJSON *list = cJSON_AddArrayToObject(o, "by_position");
+    for (uint32_t from = 0, to = 0; next_bucket(&from, &to, e->args->window);) {
+        size_t n;
+        EvalMean m = mean(e, model, eval_nll, from, to, &n);
+        if (!n) continue;
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddNumberToObject(item, "from", from);
+        cJSON_AddNumberToObject(item, "to", to < e->args->window ? to : e->args->window);
+        cJSON_AddNumberToObject(item, "tokens", (double)n);
+        cJSON_AddNumberToObject(item, "nll", m.mean);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
+static void put_comparison(cJSON *doc, const Evaluation *e) {
+    cJSON *o = cJSON_AddObjectToObject(doc, "comparison");
+    put_mean(o, "kl", all(e, 1, eval_kl));
+    cJSON_AddNumberToObject(o, "kl_99", quantile(e, eval_kl, 0.99));
+    cJSON_AddNumberToObject(o, "kl_999", quantile(e, eval_kl, 0.999));
+    put_mean(o, "top1", all(e, 1, eval_same));
+    put_mean(o, "logit_error", all(e, 1, eval_error));
+    cJSON_AddNumberToObject(o, "perplexity_ratio",
+                            strict_exp(all(e, 1, eval_nll).mean - all(e, 0, eval_nll).mean));
+}
+
+static int print_json(const Evaluation *e, const char *arithmetic, Error *err) {
+    const EvalText *t = e->text;
+    cJSON *doc = cJSON_CreateObject();
+    cJSON_AddNumberToObject(doc, "tokens", (double)t->n_tokens);
+    cJSON_AddNumberToObject(doc, "window", e->args->window);
+    cJSON_AddNumberToObject(doc, "scored", (double)t->n);
+    cJSON_AddStringToObject(doc, "style", e->args->llama ? "second half" : "plain");
+    cJSON_AddStringToObject(doc, "arithmetic", arithmetic);
+    if (t->n_models == 2) put_model(doc, "against", e, 0);
+    put_model(doc, "model", e, t->n_models - 1);
+    if (t->n_models == 2) put_comparison(doc, e);
+    return cli_print_json(doc, err);
+}
+
+/* ---- the command ---- */
+
+static int evaluate(Cli *cli, const EvalArgs *a, Runner *const *runners, size_t n, const Tokens *tokens,
+                    Error *err) {
+    EvalText *text;
+    EvalTextOptions options = {.window = a->window,
+                               .second_half = a->llama,
+                               .max_tokens = a->max_tokens,
+                               .progress = &cli->progress,
+                               .phase = "evaluate"};
+    TRY(eval_text(&text, runners, n, tokens->ids, tokens->count, options, NULL, err));
+    Evaluation e = {.args = a, .text = text};
+    e.values = arena_alloc(text->arena, text->n, sizeof *e.values);
+    int code = e.values ? 0 : error_memory(err, "the figures");
+    cli_end_progress(cli);
+    if (!code && cli->json)
+        code = print_json(&e, runner_arithmetic(runners[n - 1]), err);
+    else if (!code)
+        print_text(&e);
+    eval_text_close(text);
+    return code;
+}
+
+static int same_vocabulary(const Model *a, const Model *b, Error *err) {
+    if (a->params.n_vocab == b->params.n_vocab && a->params.n_embd == b->params.n_embd) return 0;
+    return error_set(err, ERR_USAGE,
+                     "%s and %s have different shapes or vocabularies: they can't be compared token by token",
+                     a->path, b->path);
+}
+
+static int run_models(Cli *cli, EvalArgs *a, const Model *model, const Model *against, const Tokens *tokens,
+                      Error *err) {
+    Runner *runners[2] = {NULL, NULL};
+    size_t n = 0;
+    if (!a->window) a->window = model->params.context < WINDOW ? model->params.context : WINDOW;
+    a->runner.context = a->window;
+    a->runner.threads = cli->threads;
+    if (a->window > model->params.context && !cli->quiet)
+        fprintf(stderr, "recast eval: warning: windows of %u, but the model's context length is %u\n",
+                a->window, model->params.context);
+    int code = against ? same_vocabulary(model, against, err) : 0;
+    if (!code && against) code = runner_open(&runners[n], against, a->runner, NULL, err);
+    if (!code && against) n++;
+    if (!code) code = runner_open(&runners[n], model, a->runner, NULL, err);
+    if (!code) code = evaluate(cli, a, runners, n + 1, tokens, err);
+    runner_close(runners[0]);
+    runner_close(runners[1]);
+    return code;
+}
+
+static int tokenize(Tokens *out, const Model *model, const char *path, Error *err) {
+    Vocab *vocab;
+    Tokenizer *tokenizer = NULL;
+    Arena *arena;
+    char *text;
+    size_t length;
+    TRY(arena_open(&arena, NULL, err));
+    int code = input_read_file(&text, &length, path, LARGEST_TEXT, arena, err);
+    if (!code) code = vocab_open(&vocab, model, NULL, err);
+    if (!code) {
+        code = tokenizer_open(&tokenizer, vocab, NULL, err);
+        if (!code) code = tokenizer_encode(tokenizer, text, length, out, err);
+        tokenizer_close(tokenizer);
+        vocab_close(vocab);
+    }
+    arena_close(arena);
+    return code;
+}
+
+static int parse_types(EvalArgs *a, Error *err) {
+    if (!kv_type_by_name(&a->runner.kv, a->kv))
+        return error_set(err, ERR_USAGE, "--kv takes f32, f16 or q8_0, not \"%s\"", a->kv);
+    if (!strcmp(a->activations, "f32"))
+        a->runner.activations = ACTIVATIONS_F32;
+    else if (strcmp(a->activations, "q8"))
+        return error_set(err, ERR_USAGE, "--activations takes q8 or f32, not \"%s\"", a->activations);
+    return 0;
+}
+
+static int cmd_eval(Cli *cli, int argc, char **argv, Error *err) {
+    EvalArgs a = {.kv = "f32", .activations = "q8"};
+    const OptionSpec specs[] = {
+        {"--text", 'f', OPTION_STRING, "FILE", "the text", &a.text},
+        {"--against", 0, OPTION_STRING, "MODEL", "compare with this model's predictions, in the same walk",
+         &a.against},
+        {"--window", 0, OPTION_U32, "N", "tokens of a window (the context length, at most 2048)", &a.window},
+        {"--tokens", 'n', OPTION_U32, "N", "only the first N tokens of the text", &a.max_tokens},
+        {"--llama", 0, OPTION_FLAG, NULL,
+         "score as llama-perplexity does: the second half of each whole window", &a.llama},
+        {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f32 (default), f16 or q8_0", &a.kv},
+        {"--activations", 0, OPTION_STRING, "TYPE", "that quantized weights meet: q8 (default) or f32",
+         &a.activations},
+        {"--set", 0, OPTION_LIST, "KEY=VALUE", "change a value of the recipe", &a.sets},
+        {"--output", 0, OPTION_U32, "N", "the recipe's N-th output instead of the unconverted weights",
+         &a.output},
+    };
+    TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
+    if (cli->done) return 0;
+    if (!a.text) return error_set(err, ERR_USAGE, "--text FILE is missing");
+    TRY(parse_types(&a, err));
+    Subject s, other = {0};
+    Tokens tokens;
+    tokens_init(&tokens, NULL);
+    TRY(subject_open(&s, cli->args.items[0], &a.sets, a.output, err));
+    int code = a.against ? subject_open(&other, a.against, NULL, 0, err) : 0;
+    if (!code) code = tokenize(&tokens, s.model, a.text, err);
+    if (!code) code = run_models(cli, &a, s.model, a.against ? other.model : NULL, &tokens, err);
+    tokens_free(&tokens);
+    subject_close(&other);
+    subject_close(&s);
+    return code;
+}
+
+const Command command_eval = {
+    .name = "eval",
+    .summary = "perplexity of a model on a text, and how it differs from another",
+    .usage = "eval MODEL --text FILE [--against MODEL] [options]",
+    .details = "Plain windows, each scored from its second token on, or, with --llama, what llama-perplexity "
+               "computes. All weights\n"
+               "are read once a window, so a model larger than memory can be judged.",
+    .examples = "  recast eval model-Q4_K_M.gguf --text wiki.txt --against model-BF16.gguf\n"
+                "  recast eval recipe.json --text book.txt --window 8192 --tokens 65536\n",
+    .run = cmd_eval,
+};

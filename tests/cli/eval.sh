@@ -1,0 +1,32 @@
+# How well a model predicts a text, alone and beside another; expert counts beside each other.
+. "$TOP/tests/cli/common"
+model
+cat >text.txt <<'END'
+In the beginning God created the heaven and the earth. And the earth was without form, and void; and darkness was upon
+the face of the deep. And the Spirit of God moved upon the face of the waters. And God said, Let there be light: and
+there was light. And God saw the light, that it was good: and God divided the light from the darkness.
+END
+recast eval model --text text.txt --window 64
+recast eval model --text text.txt --window 32 --llama --tokens 100 --json
+"$RECAST" convert model -o x-{type}.gguf --type bf16,q4_0 -q >/dev/null 2>&1
+recast eval x-BF16.gguf --text text.txt --window 64 --against model | sed -n '/ratio/,/logit/p'
+recast eval x-Q4_0.gguf --text text.txt --window 64 --against x-BF16.gguf
+recast eval x-Q4_0.gguf --text text.txt --window 64 --threads 1 --kv f16 | head -n 4
+echo "--- a recipe is tried before anything is written"
+recipe '{ "num_experts_per_tok": 16 }'
+recast eval recipe.json --text text.txt --window 64 --against model | sed -n '/ratio/,/logit/p'
+echo "--- a sweep"
+recast sweep model --text text.txt --experts 1,8,16 --rope default,yarn:4 --window 64,512 --no-speed --csv s.csv --html s.html
+cat s.csv
+echo "$(grep -c '<svg' s.html) pictures, $(grep -c '://' s.html) links"
+recast sweep model --text text.txt --experts 4 --window 64 --no-speed --tokens 60 --json | sed -n '/"experts"/,/"bytes/p'
+recast sweep model --text text.txt --experts 4 --window 64 | sed 's/ [0-9]* *[0-9]*$/ RATES/' | head -n 4
+echo "--- mistakes"
+recast eval model
+recast eval model --text nothing.txt
+recast eval model --text text.txt --window 1
+recast eval model --text text.txt --window 512 --llama
+recast sweep model --text text.txt --experts 4,129
+recast sweep model --text text.txt --experts 4,,8
+recast sweep model --text text.txt --rope spiral:2
+recast sweep recipe.json --text text.txt

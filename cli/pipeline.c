@@ -11,9 +11,11 @@
 #include "validate/quality.h"
 #include "validate/validate.h"
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct Build {
     const BuildOptions *options;
@@ -81,6 +83,9 @@ static int open_all(Build *b, Error *err) {
     if (!b->stacks || !b->artifacts || !b->generations) return error_memory(err, "the build");
     for (size_t i = 0; i < b->recipe->n_outputs; i++)
         TRY(recipe_stack_open(&b->stacks[i], b->recipe, i, b->source, o->allocator, err));
+    if (b->recipe->eval_text && access(b->recipe->eval_text, R_OK) != 0)
+        return error_sys(err, ERR_IO, errno, "%s: validate.text: can't read %s", o->recipe_path,
+                         b->recipe->eval_text);
     const char *final = o->directory ? o->directory : b->recipe->name;
     b->result->directory = arena_string(b->arena, final);
     TRY(check_directory(final, o->replace, err));

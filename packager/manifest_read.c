@@ -190,8 +190,8 @@ static int get_figure(const Reader *r, double *out, const cJSON *object, const c
                       bool required) {
     const cJSON *item = json_get(object, key);
     if (!item && !required) return 0;
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0))
-        return wrong(r, place, key, "is missing, or no number of at least 0");
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0) || isinf(item->valuedouble))
+        return wrong(r, place, key, "is missing, or no finite number of at least 0");
     *out = item->valuedouble;
     return 0;
 }
@@ -207,6 +207,7 @@ static int read_quality(const Reader *r, QualityRecord *q, const cJSON *item, co
     TRY(get_figure(r, &q->kl_error, o, place, "mean_kl_error", true));
     TRY(get_figure(r, &q->kl_999, o, place, "kl_999", true));
     TRY(get_figure(r, &q->top1, o, place, "top1", true));
+    if (q->top1 > 1) return wrong(r, place, "top1", "is above 1");
     TRY(get_figure(r, &q->source_ppl, o, place, "source_perplexity", false));
     return get_figure(r, &q->ppl, o, place, "perplexity", false);
 }

@@ -38,8 +38,8 @@ unsigned runner_threads(const Runner *r);       /* as asked for: 0 is one a proc
 uint32_t runner_position(const Runner *r);      /* tokens in the KV cache */
 uint32_t runner_context(const Runner *r);       /* positions there is room for */
 void runner_reset(Runner *r);                   /* forget all tokens */
-/* Keeps the first `position` tokens and forgets those behind them; what follows has the bits of a run from the
- * start. Nothing happens if there are no more. After a failed forward pass everything is forgotten. */
+/* Keeps the first `position` tokens and forgets those behind them; what follows has the bits of a run from
+ * the start. Nothing happens if there are no more. After a failed forward pass everything is forgotten. */
 void runner_rewind(Runner *r, uint32_t position);
 /* Forgets all tokens and makes the frequency table that `dynamic` has for a sequence of `length` tokens,
  * which then is the limit (the native context, if that is larger); 0: as the options say. Other rope types

@@ -44,17 +44,18 @@ static void add_piece(TensorDifference *d, Sums *s, const float *a, const float 
         if (f32_bits(a[i]) == f32_bits(b[i])) continue;
         double delta = fabs(x - y);
         d->differ++;
-        if (!(delta <= d->max)) d->max = delta;
+        if (!isnan(d->max) && !(delta <= d->max)) d->max = delta; /* a NaN stays */
         s->square += delta * delta;
     }
 }
 
 static void conclude(TensorDifference *d, const Sums *s) {
-    d->rmse = sqrt(s->square / (double)d->elements);
+    d->rmse = d->elements ? sqrt(s->square / (double)d->elements) : 0;
     d->relative = s->square > 0 ? sqrt(s->square / s->a_square) : s->square; /* x / 0: infinite; NaN stays */
     double lengths = sqrt(s->a_square) * sqrt(s->b_square);
-    d->cosine = lengths > 0 ? s->product / lengths : s->a_square == s->b_square ? 1 : 0;
+    d->cosine = lengths != 0 ? s->product / lengths : s->a_square == s->b_square ? 1 : 0; /* NaN stays */
     if (!d->differ || d->cosine > 1) d->cosine = 1; /* rounding of the sums */
+    if (d->cosine < -1) d->cosine = -1;
 }
 
 static int advance(Work *w, uint64_t elements, Error *err) {
@@ -126,7 +127,7 @@ static int same_bytes(Work *w, bool *same, const Tensor *a, const Tensor *b, Err
         code = model_read(a, row, n, pa, err);
         if (!code) code = model_read(b, row, n, pb, err);
         if (!code) *same = !memcmp(pa, pb, (size_t)(n * size));
-        if (!code) code = advance(w, n * a->dims[0], err);
+        if (!code) code = advance(w, 0, err); /* to be interrupted; counted when the pair is done */
     }
     free(pa);
     free(pb);
@@ -144,9 +145,9 @@ static int compare_pair(void *context, size_t i, unsigned thread, Error *err) {
     bool readable = a->dims[0] && can_read(a->type) && can_read(b->type);
     if (a->type == b->type && !(readable && dtype_is_float(a->type))) {
         TRY(same_bytes(w, &d->identical, a, b, err));
-        if (d->identical) return 0;
+        if (d->identical) return advance(w, tensor_elements(a), err);
     }
-    return readable ? measure(w, d, a, b, err) : 0;
+    return readable ? measure(w, d, a, b, err) : advance(w, tensor_elements(a), err);
 }
 
 int tensor_differences(TensorDifference *out, size_t n, const Tensor *const *a, const Tensor *const *b,

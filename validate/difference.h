@@ -12,11 +12,11 @@ typedef struct TensorDifference {
     bool identical;    /* the same bytes of the same type */
     bool measured;     /* both are of types whose numbers can be read: what follows holds */
     uint64_t elements; /* of the tensor */
-    uint64_t differ;   /* elements that differ in value */
+    uint64_t differ;   /* elements whose float32 bits differ (so 0 and -0 do) */
     double max;        /* largest |a - b|; NaN if one of them is NaN */
     double rmse;       /* root of the mean square of a - b */
     double relative;   /* rmse over the root mean square of a; 0 if both are zero, infinite if only a is */
-    double cosine;     /* of a and b as vectors; 1 if both are zero */
+    double cosine;     /* of a and b as vectors; 1 if both are zero, 0 if one is */
 } TensorDifference;
 
 typedef struct DifferenceOptions {

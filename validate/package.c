@@ -4,6 +4,7 @@
 #include "validate/validation.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct Package {
     const Validation *v;
@@ -176,6 +177,13 @@ static int check_quality(const Package *p, const Validation *v, const Artifact *
         check_add(v, "quality", CHECK_NOT_RUN, "quality",
                   "recorded: mean KL %.3g, top-1 %.4f; without the source they can't be measured again",
                   a->quality.kl, a->quality.top1);
+        return 0;
+    }
+    if (p->recipe->eval_text && access(p->recipe->eval_text, R_OK) != 0) {
+        check_add(
+            v, "quality", CHECK_NOT_RUN, "quality",
+            "recorded: mean KL %.3g, top-1 %.4f; they were measured on a text that is not in the package",
+            a->quality.kl, a->quality.top1);
         return 0;
     }
     if (measure_again(&found, p, v, model, &wrong)) return check_error(v, "quality", "quality", &wrong, err);

@@ -184,10 +184,17 @@ static int open_runners(Pair *p, const Model *source, const Model *artifact, boo
     return runner_open(&p->artifact, artifact, options, NULL, err);
 }
 
+/* The same tokens must mean the same: a file that says otherwise would also be written past its room. */
 static int open_room(Pair *p, Arena *arena, Error *err) {
+    const ModelParams *a = runner_params(p->source), *b = runner_params(p->artifact);
     size_t states, logits;
-    p->n_vocab = runner_params(p->source)->n_vocab;
-    p->n_embd = runner_params(p->source)->n_embd;
+    if (a->n_vocab != b->n_vocab || a->n_embd != b->n_embd)
+        return error_set(err, ERR_FORMAT,
+                         "the artifact has %u tokens and an embedding of %u, the source %u and %u: their "
+                         "predictions can't be compared",
+                         b->n_vocab, b->n_embd, a->n_vocab, a->n_embd);
+    p->n_vocab = a->n_vocab;
+    p->n_embd = a->n_embd;
     bool ok = size_mul(&states, p->context, p->n_embd) && size_mul(&logits, HEAD_BATCH, p->n_vocab);
     for (int i = 0; ok && i < 2; i++) {
         p->states[i] = arena_alloc(arena, states, sizeof(float));
@@ -207,9 +214,7 @@ static int measure(QualityRecord *out, Pair *p, const Model *source, const Model
     int code = tokenizer_open(&p->tokenizer, vocab, NULL, err);
     if (!code) code = open_runners(p, source, artifact, text != NULL, err);
     if (!code) code = open_room(p, arena, err);
-    if (!code) {
-        code = text ? score_text(p, text, length, err) : score_prompts(p, err);
-    }
+    if (!code) code = text ? score_text(p, text, length, err) : score_prompts(p, err);
     if (!code && p->n) conclude(out, p, text != NULL);
     runner_close(p->source);
     runner_close(p->artifact);

@@ -21,7 +21,8 @@ typedef struct QualityTask {
 } QualityTask;
 
 /* source: with the recipe's overrides. Errors: ERR_UNSUPPORTED (a type that the runner does not take), ERR_IO
- * (the text), ERR_RECIPE (it has less than two tokens), what runner_forward says. */
+ * (the text), ERR_RECIPE (it has less than two tokens), ERR_FORMAT (an artifact with other tokens or another
+ * embedding size), what runner_forward says. */
 int quality_measure(QualityRecord *out, const Model *source, const Model *artifact, const QualityTask *task,
                     Error *err) MUST_CHECK;
 

@@ -14,7 +14,9 @@ static void quantize_block(ActBlock *b, const float *x) {
     for (int i = 0; i < 32; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
     float d = largest / 127, inverse = 1 / d;
     *b = (ActBlock){.d = 0};
-    if (largest == 0 || !isfinite(inverse)) return;
+    for (int i = 0; i < 32; i++)
+        if (isnan(x[i])) b->d = NAN; /* it must reach the logits, where it is an error */
+    if (largest == 0 || isnan(b->d) || !isfinite(inverse)) return;
     b->d = d;
     for (int i = 0; i < 32; i++) {
         float rounded = x[i] * inverse + 0x1.8p23f; /* to an integer, ties to even, in the low bits */

@@ -182,6 +182,109 @@ Test(test_packager_manifest, members) {
     temp_dir_close(&t);
 }
 
+/* ---- what a type costs ---- */
+
+Test(test_packager_manifest, quality_there_and_back) {
+    static const QualityRecord records[] = {
+        {1234, 0.012345678901234567, 1e-300, 0.25, 0.98765432109876543, 7.0000000000000009, 7.25},
+        {1, 0, 0, 0, 1, 0, 0},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        PackageFixture f;
+        TempDir t;
+        temp_dir_open(&t);
+        fixture_open(&f, "Org/Base", NULL, 0);
+        f.artifacts[0].lossless = false;
+        f.artifacts[0].quality = records[i];
+        char *text = manifest_text(&f);
+        cr_assert(strstr(text, "\"mean_kl\""));
+        cr_assert_eq(strstr(text, "erplexity") != NULL, records[i].ppl > 0);
+        write_manifest(&t, text);
+        Manifest *m;
+        Error err;
+        cr_assert_eq(manifest_read(&m, t.path, NULL, &err), 0, "%s", err.message);
+        cr_assert_eq(memcmp(&m->artifacts[0].quality, &records[i], sizeof records[i]), 0,
+                     "every bit of every figure");
+        cr_assert_eq(m->artifacts[1].quality.positions, 0);
+        manifest_close(m);
+        free(text);
+        fixture_close(&f);
+        temp_dir_close(&t);
+    }
+}
+
+Test(test_packager_manifest, quality_members) {
+    static const Wrong cases[] = {
+        {"\"quality\": {", "\"quality\": 7, \"more\": {", "artifacts[0].quality is not an object"},
+        {"\"quality\": {", "\"quality\": [], \"more\": {", "artifacts[0].quality is not an object"},
+        {"\"positions\": 100", "\"positions\": -1", "artifacts[0].quality.positions is not an integer"},
+        {"\"positions\": 100", "\"positions\": 1.5", "artifacts[0].quality.positions is not an integer"},
+        {"\"positions\": 100,", "", "artifacts[0].quality.positions is missing"},
+        {"\"mean_kl\": 0.5", "\"mean_kl\": -0.5",
+         "artifacts[0].quality.mean_kl is missing, or no finite number"},
+        {"\"mean_kl\": 0.5", "\"mean_kl\": \"0.5\"",
+         "artifacts[0].quality.mean_kl is missing, or no finite number"},
+        {"\"mean_kl\": 0.5,", "", "artifacts[0].quality.mean_kl is missing, or no finite number"},
+        {"\"mean_kl_error\": 0.25", "\"mean_kl_error\": null",
+         "quality.mean_kl_error is missing, or no finite number"},
+        {"\"kl_999\": 2", "\"kl_999\": true", "quality.kl_999 is missing, or no finite number"},
+        {"\"top1\": 0.75", "\"top1\": 1.5", "quality.top1 is above 1"},
+        {"\"top1\": 0.75", "\"top1\": -1", "quality.top1 is missing, or no finite number"},
+        {"\"source_perplexity\": 8", "\"source_perplexity\": \"8\"",
+         "quality.source_perplexity is missing, or"},
+        {"\"perplexity\": 9", "\"perplexity\": -9", "quality.perplexity is missing, or no finite number"},
+    };
+    PackageFixture f;
+    TempDir t;
+    temp_dir_open(&t);
+    fixture_open(&f, "Org/Base", NULL, 0);
+    f.artifacts[0].lossless = false;
+    f.artifacts[0].quality = (QualityRecord){100, 0.5, 0.25, 2, 0.75, 8, 9};
+    char *good = manifest_text(&f);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(&t, good, cases[i].old, cases[i].new, cases[i].message);
+    free(good);
+    fixture_close(&f);
+    temp_dir_close(&t);
+}
+
+/* Whoever checks a package generates all this again. */
+Test(test_packager_manifest, most_records_and_tokens) {
+    static GenerationRecord many[MANIFEST_MOST_RECORDS + 1];
+    for (int beyond = 0; beyond < 3; beyond++) {
+        size_t n = MANIFEST_MOST_RECORDS + (beyond == 1);
+        PackageFixture f;
+        TempDir t;
+        Manifest *m;
+        Error err;
+        temp_dir_open(&t);
+        fixture_open(&f, "Org/Base", NULL, 0);
+        for (size_t i = 0; i < n; i++) {
+            many[i] = f.generations[0];
+            many[i].n_tokens = MANIFEST_MOST_TOKENS / MANIFEST_MOST_RECORDS;
+        }
+        if (beyond == 2) many[n - 1].n_tokens++;
+        f.inputs.manifest.generations = many;
+        f.inputs.manifest.n_generations = n;
+        char *text = manifest_text(&f);
+        write_manifest(&t, text);
+        int code = manifest_read(&m, t.path, NULL, &err);
+        cr_assert_eq(code, beyond ? ERR_FORMAT : 0, "%s", code ? err.message : "accepted");
+        if (beyond)
+            cr_assert(strstr(err.message, beyond == 1
+                                              ? "generations has more than 1024 elements"
+                                              : "generations[1023].tokens brings all records together "
+                                                "above 65536 tokens"),
+                      "%s", err.message);
+        else
+            cr_assert_eq(m->n_generations, n);
+        manifest_close(m);
+        free(text);
+        fixture_close(&f);
+        temp_dir_close(&t);
+    }
+}
+
 /* Every cut of a good manifest is an error and nothing worse. */
 Test(test_packager_manifest, truncated) {
     PackageFixture f;

@@ -3,7 +3,16 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 860, HEIGHT = 320, LEFT = 70, RIGHT = 170, TOP = 34, BOTTOM = 46, MOST_TICKS = 12 };
+enum {
+    WIDTH = 900,
+    HEIGHT = 320,
+    LEFT = 70,
+    RIGHT = 210,
+    TOP = 34,
+    BOTTOM = 46,
+    MOST_TICKS = 12,
+    MOST_PLACES = 64
+};
 
 void page_text(Buffer *b, const char *text) {
     Buffer safe;
@@ -72,26 +81,42 @@ static void cover(double *low, double *high, double v) {
     if (v > *high) *high = v;
 }
 
-static double x_at(const Axis *a, double v) {
-    return LEFT + (v - a->low) / (a->high - a->low) * (WIDTH - LEFT - RIGHT);
+/* The x values that are there, rising: each gets the same room, since counts of experts double rather than
+ * add. */
+typedef struct Places {
+    double v[MOST_PLACES];
+    size_t n;
+} Places;
+
+static void add_place(Places *p, double v) {
+    size_t at = 0;
+    while (at < p->n && p->v[at] < v) at++;
+    if ((at < p->n && p->v[at] == v) || p->n == MOST_PLACES || !isfinite(v)) return;
+    memmove(p->v + at + 1, p->v + at, (p->n - at) * sizeof *p->v);
+    p->v[at] = v;
+    p->n++;
+}
+
+static double x_at(const Places *p, double v) {
+    size_t at = 0;
+    while (at + 1 < p->n && p->v[at] < v) at++;
+    return LEFT + ((double)at + 0.5) * (WIDTH - LEFT - RIGHT) / (double)(p->n ? p->n : 1);
 }
 
 static double y_at(const Axis *a, double v) {
     return HEIGHT - BOTTOM - (v - a->low) / (a->high - a->low) * (HEIGHT - TOP - BOTTOM);
 }
 
-static void draw_axes(Buffer *b, const PageChart *c, const Axis *x, const Axis *y) {
+static void draw_axes(Buffer *b, const PageChart *c, const Places *x, const Axis *y) {
     for (int i = 0; i <= MOST_TICKS && y->low + i * y->step <= y->high + y->step / 2; i++) {
         double v = y->low + i * y->step, at = y_at(y, v);
         buffer_printf(b, "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" class=\"grid\"/>", LEFT,
                       WIDTH - RIGHT, at, at);
         buffer_printf(b, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", LEFT - 8, at + 4, v);
     }
-    for (int i = 0; i <= MOST_TICKS && x->low + i * x->step <= x->high + x->step / 2; i++) {
-        double v = x->low + i * x->step;
-        buffer_printf(b, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n", x_at(x, v),
-                      HEIGHT - BOTTOM + 18, v);
-    }
+    for (size_t i = 0; i < x->n; i++)
+        buffer_printf(b, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n", x_at(x, x->v[i]),
+                      HEIGHT - BOTTOM + 18, x->v[i]);
     buffer_printf(b, "<text x=\"%d\" y=\"20\" class=\"title\">", LEFT);
     page_text(b, c->title);
     buffer_printf(b, "</text>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", (LEFT + WIDTH - RIGHT) / 2,
@@ -106,7 +131,7 @@ static void draw_axes(Buffer *b, const PageChart *c, const Axis *x, const Axis *
 
 /* ---- lines ---- */
 
-static void draw_intervals(Buffer *b, const PageSeries *s, size_t colour, const Axis *x, const Axis *y) {
+static void draw_intervals(Buffer *b, const PageSeries *s, size_t colour, const Places *x, const Axis *y) {
     for (size_t i = 0; s->low && i < s->n; i++) {
         if (!isfinite(s->low[i]) || !isfinite(s->high[i])) continue;
         buffer_printf(
@@ -117,7 +142,7 @@ static void draw_intervals(Buffer *b, const PageSeries *s, size_t colour, const 
     }
 }
 
-static void draw_series(Buffer *b, const PageSeries *s, size_t colour, const Axis *x, const Axis *y) {
+static void draw_series(Buffer *b, const PageSeries *s, size_t colour, const Places *x, const Axis *y) {
     draw_intervals(b, s, colour, x, y);
     buffer_text(b, "<polyline fill=\"none\" stroke-width=\"2\" stroke=\"");
     page_colour(b, colour);
@@ -143,16 +168,17 @@ static void draw_series(Buffer *b, const PageSeries *s, size_t colour, const Axi
 }
 
 void page_chart(Buffer *b, const PageChart *c) {
-    double x_low = INFINITY, x_high = -INFINITY, y_low = INFINITY, y_high = -INFINITY;
+    double y_low = INFINITY, y_high = -INFINITY;
+    Places x = {.n = 0};
     for (size_t k = 0; k < c->n_series; k++)
         for (size_t i = 0; i < c->series[k].n; i++) {
             const PageSeries *s = &c->series[k];
-            cover(&x_low, &x_high, s->x[i]);
+            add_place(&x, s->x[i]);
             cover(&y_low, &y_high, s->y[i]);
             if (s->low) cover(&y_low, &y_high, s->low[i]);
             if (s->high) cover(&y_low, &y_high, s->high[i]);
         }
-    Axis x = axis_of(x_low, x_high), y = axis_of(y_low, y_high);
+    Axis y = axis_of(y_low, y_high);
     buffer_printf(b, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
     page_text(b, c->title);
     buffer_text(b, "\">\n");

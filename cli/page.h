@@ -23,8 +23,8 @@ typedef struct PageChart {
     const PageSeries *series;
 } PageChart;
 
-/* One SVG; axes cover what is there and begin and end at round numbers. Values that are not finite are left
- * out. */
+/* One SVG. Each x value that is there gets the same room (64 at most); the y axis begins and ends at round
+ * numbers. Values that are not finite are left out. */
 void page_chart(Buffer *b, const PageChart *chart);
 
 /* A colour for the i-th thing, far from its neighbours': "hsl(274 65% 45%)". */

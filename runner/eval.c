@@ -172,9 +172,23 @@ static int check(const EvalRoom *r, const EvalWindow *w, size_t n_models, Error 
     return ok ? 0 : error_set(err, ERR_USAGE, "a window of %zu tokens does not fit its evaluation", w->n);
 }
 
+/* A model of another shape would be written past the room. */
+static int check_models(const EvalRoom *r, Runner *const *runners, Error *err) {
+    for (size_t k = 0; k < r->n_models; k++) {
+        const ModelParams *p = runner_params(runners[k]);
+        if (p->n_vocab != r->n_vocab || p->n_embd != r->n_embd)
+            return error_set(
+                err, ERR_USAGE,
+                "models of %u tokens and an embedding of %u, and of %zu and %zu, can't be compared",
+                p->n_vocab, p->n_embd, r->n_vocab, r->n_embd);
+    }
+    return 0;
+}
+
 int eval_window(EvalPoint *const *points, Runner *const *runners, size_t n_models, EvalRoom *room,
                 const EvalWindow *w, Error *err) {
     TRY(check(room, w, n_models, err));
+    TRY(check_models(room, runners, err));
     for (size_t k = 0; k < n_models; k++) {
         runner_reset(runners[k]);
         TRY(runner_states(runners[k], w->tokens, w->n, room->states[k], err));

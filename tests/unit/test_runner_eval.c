@@ -219,6 +219,20 @@ Test(runner_eval, models_side_by_side) {
     double own = runner_route_share(runners[0]), fewer = runner_route_share(runners[1]);
     cr_assert(fewer > 0 && fewer < own && own < 1, "%g %g", fewer, own);
     cr_assert_eq(runner_route_share(runners[2]), 0);
+    /* another vocabulary */
+    FixturePath dir;
+    FixtureModel f = fixture_model_default();
+    f.vocab = 1056;
+    fixture_dir(dir);
+    fixture_model(dir, &f);
+    Model *larger;
+    cr_assert_eq(model_open(&larger, dir, NULL, &err), 0, "%s", err.message);
+    Runner *pair[] = {runners[0], runner_of(larger, 64)};
+    EvalText *refused;
+    cr_assert_eq(eval_text(&refused, pair, 2, t.tokens.ids, 100, options, NULL, &err), ERR_USAGE);
+    runner_close(pair[1]);
+    model_close(larger);
+    fixture_remove(dir);
     eval_text_close(all);
     eval_text_close(alone);
     for (int i = 0; i < 3; i++) runner_close(runners[i]);

@@ -20,7 +20,7 @@ recast sweep model --text text.txt --experts 1,8,16 --rope default,yarn:4 --wind
 cat s.csv
 echo "$(grep -c '<svg' s.html) pictures, $(grep -c '://' s.html) links"
 recast sweep model --text text.txt --experts 4 --window 64 --no-speed --tokens 60 --json | sed -n '/"experts"/,/"bytes/p'
-recast sweep model --text text.txt --experts 4 --window 64 | sed 's/ [0-9]* *[0-9]*$/ RATES/' | head -n 4
+recast sweep model --text text.txt --experts 4 --window 64 | sed -E 's/@([0-9]+) +[0-9]+ +[0-9]+$/@\1 RATES/' | head -n 4
 echo "--- mistakes"
 recast eval model
 recast eval model --text nothing.txt

@@ -18,6 +18,7 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 HANGUL = range(0xAC00, 0xAC00 + 11172)  # by arithmetic, in unicode.c
+BLOCK = 128  # as in unicode_tables.h
 nfc = normalizers.NFC().normalize_str
 nfd = normalizers.NFD().normalize_str
 
@@ -70,17 +71,36 @@ def ranges(values):
     return out
 
 
-def table(kind, name, rows):
-    print(f"\nconst {kind} {name}[] = {{")
+def moving(decomposed, composed, classes):
+    """What NFC may change or join to what stands in front of it: all others are copied, and text may be cut before them."""
+    seconds = {pair[1] for pair in composed} | set(range(0x1161, 0x1176)) | set(range(0x11A8, 0x11C3))
+    return {c for c in CODE_POINTS
+            if nfc(chr(c)) != chr(c) or any(d in classes or d in seconds for d in decomposed.get(c, [c])[:1])}
+
+
+def blocks(kinds, moves):
+    """Two tables: the block of every BLOCK code points, and the blocks: four bits a code point, low half of a byte first."""
+    index, known = [], {}
+    for first in range(0, 0x110000, BLOCK):
+        nibbles = [kinds.get(c, 0) | (4 if c in moves else 0) for c in range(first, first + BLOCK)]
+        block = tuple(a | b << 4 for a, b in zip(nibbles[::2], nibbles[1::2]))
+        index.append(known.setdefault(block, len(known)))
+    assert len(known) <= 256
+    return index, list(known)
+
+
+def table(kind, name, rows, counted=True):
+    print(f"\nconst {kind} {name}{'[]' if counted else ''} = {{")
     line = "   "
     for row in rows:
-        if len(line) + len(row) + 2 > 108:
+        if line.strip() and len(line) + len(row) + 2 > 108:
             print(line)
             line = "   "
         line += f" {row},"
     print(line)
     print("};")
-    print(f"const size_t {name}_count = sizeof {name} / sizeof *{name};")
+    if counted:
+        print(f"const size_t {name}_count = sizeof {name} / sizeof *{name};")
 
 
 def main():
@@ -95,12 +115,16 @@ def main():
     print("/* clang-format off */")
     print('#include "runner/unicode_tables.h"')
     row = "{{0x{:X}, 0x{:X}, {}}}".format
-    table("UnicodeRange", "unicode_kinds", [row(*r) for r in ranges(kinds)])
-    table("UnicodeRange", "unicode_combining", [row(*r) for r in ranges(combining_classes())])
+    classes, composed = combining_classes(), compositions(decomposed)
+    index, known = blocks(kinds, moving(decomposed, composed, classes))
+    table("uint8_t", "unicode_block_index[UNICODE_BLOCKS]", map(str, index), counted=False)
+    table("uint8_t", "unicode_blocks[][UNICODE_BLOCK / 2]",
+          ["{%s}" % ",".join(map(str, block)) for block in known], counted=False)
+    table("UnicodeRange", "unicode_combining", [row(*r) for r in ranges(classes)])
     table("UnicodeDecomposition", "unicode_decompositions",
           ["{0x%X, {%s}}" % (c, ", ".join("0x%X" % p for p in parts)) for c, parts in sorted(decomposed.items())])
     table("UnicodePair", "unicode_pairs",
-          ["{0x%X, 0x%X, 0x%X}" % (*pair, c) for pair, c in sorted(compositions(decomposed).items())])
+          ["{0x%X, 0x%X, 0x%X}" % (*pair, c) for pair, c in sorted(composed.items())])
 
 
 if __name__ == "__main__":

@@ -19,31 +19,27 @@ typedef struct Text {
 /* One character; at the end of the text size is 0 and kind one that no alternative wants. */
 typedef struct Char {
     uint32_t c;
-    size_t size;
-    int kind; /* UnicodeKind or KIND_END */
+    uint16_t size;
+    int16_t kind; /* UnicodeKind or KIND_END */
 } Char;
 
 enum { KIND_END = -1 };
 
-static Char char_at(Text t, size_t at) {
-    Char out = {0, 0, KIND_END};
-    if (at < t.length && (unsigned char)t.bytes[at] < 0x80) {
-        out.c = (unsigned char)t.bytes[at];
-        out.size = 1;
-        out.kind = unicode_kind(out.c);
-    } else if (at < t.length) {
-        out.size = utf8_decode(t.bytes + at, t.length - at, &out.c);
-        if (out.size == 0) out.size = 1; /* not valid, against the contract: still move on */
-        out.kind = unicode_kind(out.c);
-    }
-    return out;
+static inline Char char_at(Text t, size_t at) {
+    if (at >= t.length) return (Char){0, 0, KIND_END};
+    unsigned char byte = (unsigned char)t.bytes[at];
+    if (byte < 0x80) return (Char){byte, 1, (int16_t)unicode_ascii_kind(byte)};
+    uint32_t c = 0;
+    size_t size = utf8_decode(t.bytes + at, t.length - at, &c);
+    if (size == 0) size = 1; /* not valid, against the contract: still move on */
+    return (Char){c, (uint16_t)size, (int16_t)unicode_kind(c)};
 }
 
 static bool is_newline(Char c) {
     return c.size && (c.c == '\r' || c.c == '\n');
 }
 
-static size_t skip_kind(Text t, size_t at, int kind) {
+static inline size_t skip_kind(Text t, size_t at, int kind) {
     for (Char c = char_at(t, at); c.kind == kind; c = char_at(t, at)) at += c.size;
     return at;
 }

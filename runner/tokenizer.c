@@ -4,6 +4,7 @@
 
 #include "core/utf8.h"
 #include "runner/bpe.h"
+#include "runner/piece_cache.h"
 #include "runner/split.h"
 #include "runner/unicode.h"
 #include <stdlib.h>
@@ -36,9 +37,10 @@ void tokens_free(Tokens *t) {
     tokens_init(t, t->allocator);
 }
 
-int tokens_push(Tokens *t, uint32_t id, Error *err) {
-    if (t->count == t->capacity) {
+static int reserve(Tokens *t, size_t more, Error *err) {
+    if (more > t->capacity - t->count) {
         size_t capacity = t->capacity ? 2 * t->capacity : 64;
+        while (capacity - t->count < more && capacity <= SIZE_MAX / sizeof *t->ids) capacity *= 2;
         uint32_t *ids = capacity > SIZE_MAX / sizeof *ids
                             ? NULL
                             : mem_resize(t->allocator, t->ids, capacity * sizeof *ids);
@@ -46,7 +48,19 @@ int tokens_push(Tokens *t, uint32_t id, Error *err) {
         t->ids = ids;
         t->capacity = capacity;
     }
+    return 0;
+}
+
+int tokens_push(Tokens *t, uint32_t id, Error *err) {
+    TRY(reserve(t, 1, err));
     t->ids[t->count++] = id;
+    return 0;
+}
+
+int tokens_append(Tokens *t, const uint32_t *ids, size_t count, Error *err) {
+    TRY(reserve(t, count, err));
+    if (count) memcpy(t->ids + t->count, ids, count * sizeof *ids);
+    t->count += count;
     return 0;
 }
 
@@ -114,17 +128,39 @@ static const AddedToken *match_added(const Tokenizer *t, const char *text, size_
 typedef struct Encoder {
     const Tokenizer *t;
     BpeWork work;
-    Buffer normal; /* the slice at hand in NFC */
+    PieceCache cache;
+    Buffer normal; /* the slice at hand in NFC, if it was not */
     Tokens *out;
 } Encoder;
 
+static int encode_piece(Encoder *e, const char *piece, size_t length, Error *err) {
+    bool found;
+    CachedPiece *slot = piece_cache_slot(&e->cache, piece, length, &found);
+    if (found) return tokens_append(e->out, slot->ids, slot->count, err);
+    size_t before = e->out->count;
+    int code = bpe_encode(e->t->bpe, &e->work, piece, length, e->out, err);
+    if (!slot) return code;
+    size_t count = e->out->count - before;
+    if (code || count > PIECE_IDS) {
+        slot->length = 0;
+        return code;
+    }
+    if (count) memcpy(slot->ids, e->out->ids + before, count * sizeof *slot->ids);
+    slot->count = (uint8_t)count;
+    return 0;
+}
+
 static int encode_slice(Encoder *e, const char *text, size_t length, Error *err) {
-    buffer_clear(&e->normal);
-    unicode_nfc(&e->normal, text, length);
-    TRY(buffer_ok(&e->normal, "normalising a text", err));
-    for (size_t at = 0; at < e->normal.length;) {
-        size_t end = split_piece(e->normal.data, e->normal.length, at);
-        TRY(bpe_encode(e->t->bpe, &e->work, e->normal.data + at, end - at, e->out, err));
+    if (unicode_nfc_prefix(text, length) < length) {
+        buffer_clear(&e->normal);
+        unicode_nfc(&e->normal, text, length);
+        TRY(buffer_ok(&e->normal, "normalising a text", err));
+        text = e->normal.data;
+        length = e->normal.length;
+    }
+    for (size_t at = 0; at < length;) {
+        size_t end = split_piece(text, length, at);
+        TRY(encode_piece(e, text + at, end - at, err));
         at = end;
     }
     return 0;
@@ -149,6 +185,7 @@ static int encode_valid(Encoder *e, const char *text, size_t length, Error *err)
 int tokenizer_encode(const Tokenizer *t, const char *text, size_t length, Tokens *out, Error *err) {
     Encoder e = {.t = t, .out = out};
     Buffer repaired;
+    TRY(piece_cache_open(&e.cache, length, t->allocator, err));
     bpe_work_init(&e.work, t->allocator);
     buffer_init(&e.normal, t->allocator);
     buffer_init(&repaired, t->allocator);
@@ -163,6 +200,7 @@ int tokenizer_encode(const Tokenizer *t, const char *text, size_t length, Tokens
     buffer_free(&repaired);
     buffer_free(&e.normal);
     bpe_work_free(&e.work);
+    piece_cache_close(&e.cache);
     return code;
 }
 

@@ -21,6 +21,7 @@ typedef struct Tokens {
 void tokens_init(Tokens *t, const Allocator *allocator);
 void tokens_free(Tokens *t);
 int tokens_push(Tokens *t, uint32_t id, Error *err) MUST_CHECK;
+int tokens_append(Tokens *t, const uint32_t *ids, size_t count, Error *err) MUST_CHECK;
 
 /* Builds the lookup tables; the vocab must outlive the tokenizer. Immutable afterwards: encode and decode are
  * thread-safe. */

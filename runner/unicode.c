@@ -23,14 +23,15 @@ static uint32_t range_value(const UnicodeRange *ranges, size_t count, uint32_t c
     return 0;
 }
 
+/* 0 beyond Unicode. */
+static unsigned properties(uint32_t c) {
+    if (c > 0x10FFFF) return 0;
+    unsigned pair = unicode_blocks[unicode_block_index[c / UNICODE_BLOCK]][c % UNICODE_BLOCK / 2];
+    return c % 2 ? pair >> 4 : pair & 0xF;
+}
+
 UnicodeKind unicode_kind(uint32_t c) {
-    if (c < 0x80) { /* most text; the table agrees, as its test shows */
-        uint32_t lower = c | 0x20;
-        if (lower >= 'a' && lower <= 'z') return KIND_LETTER;
-        if (c >= '0' && c <= '9') return KIND_NUMBER;
-        return c == ' ' || (c >= 9 && c <= 13) ? KIND_SPACE : KIND_OTHER;
-    }
-    return (UnicodeKind)range_value(unicode_kinds, unicode_kinds_count, c);
+    return (UnicodeKind)(properties(c) & UNICODE_KIND);
 }
 
 bool unicode_is_letter(uint32_t c) {
@@ -184,19 +185,54 @@ static size_t compose(uint32_t *points, size_t n) {
 
 /* ---- NFC ---- */
 
-/* Nothing below U+0300 composes, decomposes (in the end) or moves; its lead bytes are below 0xCC. */
-static bool is_plain(const char *text, size_t length) {
-    for (size_t i = 0; i < length; i++) {
-        if ((unsigned char)text[i] >= 0xCC) return false;
+/* Nothing below U+0300 moves; its lead bytes are below 0xCC. */
+enum { FIRST_LEAD = 0xCC };
+
+/* The first code point at or behind `at` that NFC may change or join to its left, or length. *before: where
+ * the code point in front of it begins (`at` if there is none). */
+static size_t find_moving(const char *text, size_t length, size_t at, size_t *before) {
+    *before = at;
+    while (at < length) {
+        uint32_t c;
+        if ((unsigned char)text[at] < FIRST_LEAD) { /* one byte, or two of which the second is below 0xC0 */
+            if (((unsigned char)text[at] & 0xC0) != 0x80) *before = at;
+            at++;
+            continue;
+        }
+        size_t size = utf8_decode(text + at, length - at, &c);
+        if (size == 0) return length; /* the caller promised valid text */
+        if (properties(c) & UNICODE_MOVES) return at;
+        *before = at;
+        at += size;
     }
-    return true;
+    return length;
 }
 
-static void append_points(Buffer *points, const char *text, size_t length) {
+/* The end of the moving code points at `at`. */
+static size_t skip_moving(const char *text, size_t length, size_t at) {
+    for (uint32_t c; at < length;) {
+        size_t size = utf8_decode(text + at, length - at, &c);
+        if (size == 0 || !(properties(c) & UNICODE_MOVES)) break;
+        at += size;
+    }
+    return at;
+}
+
+size_t unicode_nfc_prefix(const char *text, size_t length) {
+    size_t before, moving = find_moving(text, length, 0, &before);
+    return moving == length ? length : before;
+}
+
+/* Memory for the segments that are not copied. */
+typedef struct Segment {
+    Buffer points, scratch;
+} Segment;
+
+static void decompose_all(Buffer *points, const char *text, size_t length) {
     for (size_t at = 0; at < length;) {
         uint32_t c, parts[4];
         size_t size = utf8_decode(text + at, length - at, &c);
-        if (size == 0) return; /* the caller promised valid text */
+        if (size == 0) return;
         size_t n = decompose(c, parts);
         for (size_t i = 0; i < n; i++) parts[i] = with_class(parts[i]);
         buffer_append(points, parts, n * sizeof *parts);
@@ -204,27 +240,39 @@ static void append_points(Buffer *points, const char *text, size_t length) {
     }
 }
 
-void unicode_nfc(Buffer *out, const char *text, size_t length) {
-    if (is_plain(text, length)) {
-        buffer_append(out, text, length);
+static void normalize(Buffer *out, Segment *s, const char *text, size_t length) {
+    buffer_clear(&s->points);
+    buffer_clear(&s->scratch);
+    decompose_all(&s->points, text, length);
+    buffer_zeros(&s->scratch, s->points.length);
+    if (s->points.failed || s->scratch.failed) {
+        out->failed = true;
         return;
     }
-    Buffer bytes;
-    buffer_init(&bytes, out->allocator);
-    append_points(&bytes, text, length);
-    uint32_t *points = (uint32_t *)(void *)bytes.data;
-    size_t n = bytes.length / sizeof *points;
-    uint32_t *scratch = bytes.failed ? NULL : mem_alloc(out->allocator, bytes.length);
-    if (scratch) {
-        put_in_order(points, scratch, n);
-        n = compose(points, n);
-        for (size_t i = 0; i < n; i++) {
-            char utf8[4];
-            buffer_append(out, utf8, utf8_encode(utf8, points[i] & POINT_MASK));
-        }
-    } else {
-        out->failed = true;
+    uint32_t *points = (uint32_t *)(void *)s->points.data;
+    size_t n = s->points.length / sizeof *points;
+    put_in_order(points, (uint32_t *)(void *)s->scratch.data, n);
+    n = compose(points, n);
+    for (size_t i = 0; i < n; i++) {
+        char utf8[4];
+        buffer_append(out, utf8, utf8_encode(utf8, points[i] & POINT_MASK));
     }
-    mem_free(out->allocator, scratch);
-    buffer_free(&bytes);
+}
+
+/* Text may be cut in front of every code point that does not move: it is a starter, is not changed, and joins
+ * with nothing to its left. So a segment is one such code point and the moving ones behind it; all else is
+ * copied. */
+void unicode_nfc(Buffer *out, const char *text, size_t length) {
+    Segment s;
+    buffer_init(&s.points, out->allocator);
+    buffer_init(&s.scratch, out->allocator);
+    for (size_t at = 0; at < length;) {
+        size_t begin, moving = find_moving(text, length, at, &begin);
+        if (moving == length) begin = length;
+        buffer_append(out, text + at, begin - at);
+        at = skip_moving(text, length, moving);
+        if (at > begin) normalize(out, &s, text + begin, at - begin);
+    }
+    buffer_free(&s.points);
+    buffer_free(&s.scratch);
 }

@@ -3,6 +3,7 @@
  * Tokens go through a layer in batches so that each weight row is read once for all of them. A token's values
  * never depend on the batch: every sum has its own order (docs/arithmetic.md). */
 #include "runner/ref/forward.h"
+#include "core/cpu.h"
 #include "core/process.h"
 #include "core/strict_math.h"
 #include "runner/ref/attention.h"
@@ -46,7 +47,8 @@ static int open_activations(Activations *a, const ModelParams *p, uint32_t conte
     return ok ? 0 : error_memory(err, "the runner's working memory");
 }
 
-static int open_team(Team *team, const ModelParams *p, unsigned threads, Arena *arena, Error *err) {
+static int open_team(Team *team, const ModelParams *p, unsigned threads, Arena *arena,
+                     const Allocator *allocator, Error *err) {
     size_t widest = p->n_embd, queries = (size_t)p->n_heads * p->head_dim;
     if (queries > widest) widest = queries;
     if (p->n_ff_expert > widest) widest = p->n_ff_expert;
@@ -54,8 +56,28 @@ static int open_team(Team *team, const ModelParams *p, unsigned threads, Arena *
     if (team->n_threads > MAX_THREADS) team->n_threads = MAX_THREADS;
     team->scratch_floats = team_scratch(widest);
     if (attention_scratch(p) > team->scratch_floats) team->scratch_floats = attention_scratch(p);
+    team->scratch_floats = (team->scratch_floats + 15) / 16 * 16; /* threads share no cache line */
     team->scratch = floats(arena, team->n_threads, team->scratch_floats);
-    return team->scratch ? 0 : error_memory(err, "the runner's threads");
+    team->kernels = mat_kernels(cpu_features());
+    if (!team->scratch) return error_memory(err, "the runner's threads");
+    return thread_pool_open(&team->pool, team->n_threads, allocator, err);
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Room for the activations that quantized matrices meet at one time: a batch for query, key and value or for
+ * gate and up, in both orders if types are mixed; a batch of heads; what all experts' down takes. */
+static int open_packed(Team *team, const ModelParams *p, size_t batch, Arena *arena, Error *err) {
+    size_t (*bytes)(size_t) = team->kernels->packed_bytes;
+    size_t n = larger(2 * batch * bytes(p->n_embd), batch * bytes((size_t)p->n_heads * p->head_dim));
+    n = larger(n, batch * p->n_experts_used * bytes(p->n_ff_expert));
+    uint8_t *memory = arena_alloc(arena, 1, n + MAT_ALIGNMENT);
+    if (!memory) return error_memory(err, "the runner's quantized activations");
+    team->packed_bytes = n;
+    team->packed = memory + (MAT_ALIGNMENT - (uintptr_t)memory % MAT_ALIGNMENT) % MAT_ALIGNMENT;
+    return 0;
 }
 
 int ref_open(RefState *out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
@@ -63,11 +85,14 @@ int ref_open(RefState *out, const ModelParams *params, const Weights *weights, c
     *out = (RefState){.params = params, .weights = weights, .rope = rope};
     out->team.float_activations = options.activations == ACTIVATIONS_F32;
     TRY(open_activations(&out->a, params, options.context, arena, err));
-    TRY(open_team(&out->team, params, options.threads, arena, err));
+    TRY(open_team(&out->team, params, options.threads, arena, allocator, err));
+    if (weights->quantized && !out->team.float_activations)
+        TRY(open_packed(&out->team, params, out->a.batch, arena, err));
     return kv_open(&out->kv, params, options.context, options.kv, allocator, err);
 }
 
 void ref_close(RefState *s) {
+    thread_pool_close(s->team.pool);
     kv_close(&s->kv);
 }
 
@@ -205,9 +230,16 @@ static int embed(RefState *s, const uint32_t *tokens, size_t count, uint32_t fir
 }
 
 int ref_head(RefState *s, const float *states, size_t count, float *logits, uint32_t position, Error *err) {
-    Product product = {.w = &s->weights->head, .x = states, .out = logits, .n = count};
-    TRY(team_products(&s->team, &product, 1, err));
-    size_t n_vocab = s->params->n_vocab, bad = first_nonfinite(logits, count * n_vocab);
+    size_t n_vocab = s->params->n_vocab;
+    for (size_t done = 0, n; done < count; done += n) { /* the room for activations is that of a batch */
+        n = count - done < s->a.batch ? count - done : s->a.batch;
+        Product product = {.w = &s->weights->head,
+                           .x = states + done * s->params->n_embd,
+                           .out = logits + done * n_vocab,
+                           .n = n};
+        TRY(team_products(&s->team, &product, 1, err));
+    }
+    size_t bad = first_nonfinite(logits, count * n_vocab);
     if (bad == count * n_vocab) return 0;
     position += (uint32_t)(bad / n_vocab);
     bad %= n_vocab;

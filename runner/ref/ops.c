@@ -4,29 +4,25 @@
 #include "core/quantize.h"
 #include "core/strict_math.h"
 #include "runner/ref/kernels.h"
-#include "runner/ref/quantized.h"
 #include <math.h>
 
 enum {
-    ROW_BLOCK = 8, /* rows widened together when several vectors share them: with one vector they fit in L2 */
-    ITEM_ROWS = 64,       /* rows of a work item */
-    ALONE_WORK = 1 << 21, /* multiply-adds, some 0.2 ms: starting and joining a thread takes 0.03 */
+    ITEM_ROWS = 64, /* rows of a work item */
+    ALONE_WORK =
+        1 << 18, /* multiply-adds, some 10 us: about what it takes until a sleeping thread is there */
+    NEAR = 4,    /* products back that one looks for activations to share */
 };
 
 /* ---- threads ---- */
 
-_Static_assert(sizeof(ActBlock) <= 32 * ROW_BLOCK * sizeof(float), "quantized activations fit in scratch");
-
 size_t team_scratch(size_t columns) {
-    return ROW_BLOCK * columns;
+    return mat_scratch(columns) / sizeof(float);
 }
 
 int team_run(const Team *team, uint64_t work, size_t count, ThreadWork items, Error *err) {
-    return threads_run(work < ALONE_WORK ? 1 : team->n_threads, count, items, err);
-}
-
-static const float *vector_of(const Product *p, size_t i) {
-    return p->x + (p->pick ? p->pick[i] : i) * p->w->columns;
+    if (work >= ALONE_WORK) return thread_pool_run(team->pool, count, items, err);
+    for (size_t i = 0; i < count; i++) TRY(items.run(items.context, i, 0, err));
+    return 0;
 }
 
 /* A row as float32, whatever its type. */
@@ -38,33 +34,7 @@ void widen_row(const Matrix *w, size_t row, float *out) {
         quantizer_of(w->type)->dequantize(out, at, w->columns);
 }
 
-/* Few rows, all vectors. A row that several vectors meet is widened once. */
-static void product_rows(const Product *p, size_t first, size_t n_rows, float *scratch) {
-    const Matrix *w = p->w;
-    const uint8_t *rows = w->data + first * w->row_bytes;
-    DType type = w->type;
-    size_t row_bytes = w->row_bytes;
-    if ((p->n > 1 && type != DT_F32) || !dtype_is_float(type)) {
-        for (size_t r = 0; r < n_rows; r++) widen_row(w, first + r, scratch + r * w->columns);
-        rows = (const uint8_t *)scratch, type = DT_F32, row_bytes = w->columns * sizeof *scratch;
-    }
-    for (size_t i = 0; i < p->n; i++) {
-        const float *x = vector_of(p, i);
-        float *out = p->out + i * w->rows + first;
-        for (size_t r = 0; r < n_rows; r++) out[r] = kernel_dot(type, rows + r * row_bytes, x, w->columns);
-    }
-}
-
-/* Rows of a quantized matrix: each vector is quantized once for all of them. */
-static void product_quantized(const Product *p, size_t first, size_t n_rows, ActBlock *scratch) {
-    const Matrix *w = p->w;
-    for (size_t i = 0; i < p->n; i++) {
-        float *out = p->out + i * w->rows + first;
-        quantized_activations(scratch, vector_of(p, i), w->columns);
-        for (size_t r = 0; r < n_rows; r++)
-            out[r] = quantized_dot(w->type, w->data + (first + r) * w->row_bytes, scratch, w->columns);
-    }
-}
+/* ---- products ---- */
 
 typedef struct ProductWork {
     const Team *team;
@@ -76,29 +46,129 @@ static size_t items_of(const Product *p) {
     return p->n ? (p->w->rows + ITEM_ROWS - 1) / ITEM_ROWS : 0;
 }
 
+/* Rows of a quantized matrix as float32, a few at a time. */
+static void product_widened(const Team *team, const Product *p, MatTile tile, size_t first, float *scratch) {
+    size_t end = first + tile.n_rows, columns = tile.columns;
+    tile.rows = (const uint8_t *)scratch;
+    tile.row_bytes = columns * sizeof *scratch;
+    tile.type = DT_F32;
+    for (; first < end; first += tile.n_rows) {
+        tile.n_rows = end - first < MAT_PANEL ? end - first : MAT_PANEL;
+        for (size_t r = 0; r < tile.n_rows; r++) widen_row(p->w, first + r, scratch + r * columns);
+        tile.out = p->out + first;
+        team->kernels->floats(&tile);
+    }
+}
+
 static int run_product_item(void *context, size_t index, unsigned thread, Error *err) {
     (void)err;
     const ProductWork *work = context;
-    const Product *p = work->products;
-    for (; index >= items_of(p); p++) index -= items_of(p);
-    float *scratch = work->team->scratch + thread * work->team->scratch_floats;
-    size_t end = (index + 1) * ITEM_ROWS < p->w->rows ? (index + 1) * ITEM_ROWS : p->w->rows;
-    if (!work->team->float_activations && !dtype_is_float(p->w->type)) {
-        product_quantized(p, index * ITEM_ROWS, end - index * ITEM_ROWS, (ActBlock *)scratch);
-        return 0;
+    const Team *team = work->team;
+    size_t low = 0, high = work->count - 1; /* the first product that ends behind this item */
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (work->products[middle].items_end > index)
+            high = middle;
+        else
+            low = middle + 1;
     }
-    for (size_t r = index * ITEM_ROWS; r < end; r += ROW_BLOCK)
-        product_rows(p, r, end - r < ROW_BLOCK ? end - r : ROW_BLOCK, scratch);
+    const Product *p = &work->products[low];
+    const Matrix *w = p->w;
+    size_t first = (index - (p->items_end - items_of(p))) * ITEM_ROWS;
+    float *scratch = team->scratch + thread * team->scratch_floats;
+    MatTile tile = {.type = w->type,
+                    .rows = w->data + first * w->row_bytes,
+                    .row_bytes = w->row_bytes,
+                    .n_rows = w->rows - first < ITEM_ROWS ? w->rows - first : ITEM_ROWS,
+                    .columns = w->columns,
+                    .x = p->packed ? p->packed : (const uint8_t *)p->x,
+                    .x_bytes =
+                        p->packed ? team->kernels->packed_bytes(w->columns) : w->columns * sizeof *p->x,
+                    .pick = p->pick,
+                    .n = p->n,
+                    .out = p->out + first,
+                    .out_stride = w->rows,
+                    .scratch = scratch};
+    if (p->packed)
+        team->kernels->quantized(&tile);
+    else if (dtype_is_float(w->type))
+        team->kernels->floats(&tile);
+    else
+        product_widened(team, p, tile, first, scratch);
     return 0;
 }
 
-int team_products(const Team *team, const Product *products, size_t count, Error *err) {
+/* ---- activations for quantized weights: each vector is quantized once ---- */
+
+/* Rows of products[i].x that it or a later product takes. */
+static size_t rows_wanted(const Product *products, size_t count, size_t i) {
+    size_t n = 0;
+    for (size_t j = i; j < count; j++) {
+        const Product *p = &products[j];
+        if (p->x != products[i].x || p->w->columns != products[i].w->columns) continue;
+        if (!p->pick && p->n > n) n = p->n;
+        for (size_t k = 0; p->pick && k < p->n; k++) n = p->pick[k] >= n ? (size_t)p->pick[k] + 1 : n;
+    }
+    return n;
+}
+
+/* An earlier product near this one whose activations will do for it. */
+static const Product *lender(const Team *team, const Product *products, size_t i) {
+    for (size_t back = 1, seen = 0; back <= i && seen < NEAR; back++) {
+        const Product *p = &products[i - back];
+        if (!p->vectors) continue;
+        seen++;
+        if (p->x == products[i].x && p->w->columns == products[i].w->columns &&
+            team->kernels->same_pack(p->w->type, products[i].w->type))
+            return p;
+    }
+    return NULL;
+}
+
+static int run_pack_item(void *context, size_t index, unsigned thread, Error *err) {
+    (void)err, (void)thread;
+    const ProductWork *work = context;
+    const Product *p = work->products;
+    for (; index >= p->vectors; p++) index -= p->vectors;
+    size_t columns = p->w->columns;
+    work->team->kernels->pack((uint8_t *)p->packed + index * work->team->kernels->packed_bytes(columns),
+                              p->w->type, p->x + index * columns, columns);
+    return 0;
+}
+
+/* Gives every product of a quantized matrix its packed activations. */
+static int pack_all(const Team *team, Product *products, size_t count, Error *err) {
+    ProductWork work = {.team = team, .products = products, .count = count};
+    size_t vectors = 0, used = 0;
+    uint64_t elements = 0;
+    for (size_t i = 0; i < count; i++) {
+        Product *p = &products[i];
+        p->packed = NULL;
+        p->vectors = 0;
+        if (!p->n || team->float_activations || dtype_is_float(p->w->type)) continue;
+        const Product *from = lender(team, products, i);
+        p->packed = from ? from->packed : team->packed + used;
+        if (from) continue;
+        p->vectors = rows_wanted(products, count, i);
+        vectors += p->vectors;
+        used += p->vectors * team->kernels->packed_bytes(p->w->columns);
+        elements += p->vectors * p->w->columns;
+        if (used > team->packed_bytes)
+            return error_set(err, ERR_LIMIT, "too many activations for the runner's working memory");
+    }
+    /* one takes as long as four multiply-adds or more */
+    return team_run(team, 8 * elements, vectors, (ThreadWork){run_pack_item, &work}, err);
+}
+
+int team_products(const Team *team, Product *products, size_t count, Error *err) {
     ProductWork work = {.team = team, .products = products, .count = count};
     uint64_t macs = 0;
     size_t items = 0;
+    TRY(pack_all(team, products, count, err));
     for (size_t i = 0; i < count; i++) {
         macs += (uint64_t)products[i].n * products[i].w->rows * products[i].w->columns;
         items += items_of(&products[i]);
+        products[i].items_end = items;
     }
     return team_run(team, macs, items, (ThreadWork){run_product_item, &work}, err);
 }

@@ -3,14 +3,19 @@
 #define RECAST_RUNNER_REF_OPS_H
 
 #include "core/threads.h"
+#include "runner/cpu/kernels.h"
 #include "runner/ref/weights.h"
 
-/* Who works, and each worker's own memory. */
+/* Who works, with what, and each worker's own memory. */
 typedef struct Team {
-    unsigned n_threads;     /* at least 1 */
-    float *scratch;         /* [n_threads][scratch_floats] */
-    bool float_activations; /* dequantize weights instead of quantizing what they meet */
-    size_t scratch_floats;  /* for each thread: at least team_scratch(widest matrix) */
+    ThreadPool *pool;
+    unsigned n_threads;        /* at least 1 */
+    const MatKernels *kernels; /* for matrix products: the choice changes no bit */
+    bool float_activations;    /* dequantize weights instead of quantizing what they meet */
+    float *scratch;            /* [n_threads][scratch_floats] */
+    size_t scratch_floats;     /* for each thread: at least team_scratch(widest matrix) */
+    uint8_t *packed;           /* quantized activations of the products that run together */
+    size_t packed_bytes;       /* kernels->packed_bytes for each vector, twice if both orders are needed */
 } Team;
 
 /* One row of a matrix as float32: [columns]. */
@@ -28,9 +33,13 @@ typedef struct Product {
     const uint32_t *pick; /* [n]: which row of x each takes; NULL: 0 .. n-1 */
     float *out;           /* [n][w->rows] */
     size_t n;
+    /* team_products notes here: */
+    const uint8_t *packed; /* quantized rows of x; NULL: x itself is used */
+    size_t vectors;        /* how many of them this product has made; 0 if it shares another's */
+    size_t items_end;      /* work items of all products up to this one */
 } Product;
 /* All of them, rows spread over the team. Bits depend on neither. */
-int team_products(const Team *team, const Product *products, size_t count, Error *err) MUST_CHECK;
+int team_products(const Team *team, Product *products, size_t count, Error *err) MUST_CHECK;
 
 /* Cosines and sines of one position, section 5: [head_dim / 2] each. */
 void rope_angles(float *cosine, float *sine, const float *inv_freq, float attention_factor, uint32_t position,

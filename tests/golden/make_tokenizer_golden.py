@@ -47,6 +47,9 @@ CASES = [
     "un<think>able", "<|im_end", "|im_end|>", "<<|im_end|>>", "<|im_<|im_end|>", "<|im_end|", "< |im_end|>", "<|IM_END|>", "<|im_end|>\u0301", "e<|im_end|>\u0301", "\u1100<think>\u1161", "<think", "</think", "</thinking>",
     "<thin<think>k>", "[PAD1010]", "[PAD151700]", "\u0120hello", "\u010a", "\u0100\u0143", "<unk>", "<s>", "\\n", "\ufffd",
     "word " * 50, "a" * 300, " " * 300 + "x", "\n" * 100, "ab" * 200, "\u00e9" * 100, "\u0301" * 100, "\u0301\u0323" * 60, "'s" * 60, " \n" * 60, "<|im_end|>" * 20, "\u4e2d" * 120, "9" * 120, "=" * 130, "\U0001f600" * 40,
+    # long enough for the way of long pieces
+    "".join(chr(97 + i * i * 7 // 3 % 26) for i in range(900)), "the" * 300, "abcab" * 150, "a" * 1021, " " * 777 + "x", "=" * 1000, "\n" * 600,
+    "".join(chr(0x4E00 + i * i % 5000) for i in range(250)), "\U0001f600\U0001f601" * 100, "'" * 515, "-+" * 300, "word" * 128, "word" * 127 + "wor",
 ]
 
 

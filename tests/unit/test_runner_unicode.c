@@ -155,6 +155,8 @@ Test(runner_unicode, kinds) {
     cr_expect(!unicode_is_space(0x1C) && !unicode_is_space(0x200B));
     cr_expect(!unicode_is_letter(0x0301) && !unicode_is_number(0x0301) && !unicode_is_space(0x0301));
     cr_expect_eq(unicode_kind(0x10FFFF), KIND_OTHER);
+    cr_expect_eq(unicode_kind(0x110000), KIND_OTHER);
+    for (unsigned char c = 0; c < 0x80; c++) cr_expect_eq(unicode_ascii_kind(c), unicode_kind(c), "%u", c);
 }
 
 Test(runner_unicode, nfc) {
@@ -197,4 +199,53 @@ Test(runner_unicode, many_marks, .timeout = 20) {
     cr_expect_eq(memcmp(out.data + out.length - 4, "\xCC\x81\xCC\x81", 4), 0);
     buffer_free(&text);
     buffer_free(&out);
+}
+
+Test(runner_unicode, prefix_in_nfc) {
+    static const struct {
+        const char *text;
+        size_t prefix;
+    } cases[] = {
+        {"", 0},
+        {"plain \xC3\xA9 \xE4\xB8\xAD", 12},
+        {"caf\xC3\xA9", 5},
+        {"cafe\xCC\x81 x", 3},
+        {"\xCC\x81", 0},
+        {"ab\xE2\x84\xA6", 1},                       /* OHM SIGN becomes OMEGA */
+        {"\xC3\xA9\xC3\xA9\xCC\xA3", 2},             /* a mark that goes in front of the acute */
+        {"\xE1\x84\x80\xE1\x85\xA1", 0},             /* jamo join */
+        {"x\xEA\xB0\x80\xE1\x86\xA8", 1},            /* a syllable and a final consonant */
+        {"\xED\x95\x9C\xEA\xB5\xAD\xEC\x96\xB4", 9}, /* syllables do not */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_expect_eq(unicode_nfc_prefix(cases[i].text, strlen(cases[i].text)), cases[i].prefix, "case %zu",
+                     i);
+    }
+}
+
+/* What lies between characters that stay as they are is normalised as if it stood alone. */
+Test(runner_unicode, texts_may_be_cut) {
+    Golden g;
+    Buffer text, whole, parts;
+    uint64_t state = 2;
+    buffer_init(&text, NULL);
+    buffer_init(&whole, NULL);
+    buffer_init(&parts, NULL);
+    golden_open(&g);
+    for (uint32_t i = 0; i < 4000; i++) {
+        size_t begin = text.length;
+        uint32_t n = next_random(&state) % 6;
+        while (n--) append_point(&text, g.pool.c[next_random(&state) % g.pool.n]);
+        unicode_nfc(&parts, text.data + begin, text.length - begin);
+        const char *between = i % 2 ? "\n" : "\xE4\xB8\xAD\n";
+        buffer_text(&text, between);
+        buffer_text(&parts, between);
+    }
+    unicode_nfc(&whole, text.data, text.length);
+    cr_assert_eq(whole.length, parts.length);
+    cr_expect_arr_eq(whole.data, parts.data, whole.length);
+    buffer_free(&text);
+    buffer_free(&whole);
+    buffer_free(&parts);
+    golden_close(&g);
 }

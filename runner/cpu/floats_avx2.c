@@ -1,0 +1,11 @@
+/* floats_avx2.c -- float products with AVX2, FMA and F16C. */
+#if defined(__x86_64__)
+#define WIDTH 8
+#include "runner/cpu/floats_lanes.h"
+
+void floats_avx2(const MatTile *tile) {
+    floats_lanes(tile);
+}
+#else
+typedef int floats_avx2_is_for_x86;
+#endif

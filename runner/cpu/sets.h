@@ -1,0 +1,24 @@
+/* sets.h -- the parts that kernels.c makes its tables of. */
+#ifndef RECAST_RUNNER_CPU_SETS_H
+#define RECAST_RUNNER_CPU_SETS_H
+
+#include "runner/cpu/kernels.h"
+
+void floats_portable(const MatTile *tile);
+
+#if defined(__x86_64__)
+void floats_avx2(const MatTile *tile);   /* AVX2, FMA, F16C */
+void floats_avx512(const MatTile *tile); /* AVX-512 F, BW, DQ, VL */
+
+size_t packed_bytes_avx2(size_t columns);
+void pack_avx2(void *out, DType type, const float *x, size_t columns);
+void quantized_avx2(const MatTile *tile);
+
+size_t packed_bytes_vnni(size_t columns); /* AVX-512 with VNNI */
+void pack_vnni(void *out, DType type, const float *x, size_t columns);
+void quantized_vnni(const MatTile *tile);
+
+bool same_pack_lanes(DType a, DType b);
+#endif
+
+#endif

@@ -89,7 +89,7 @@ END
 fi
 [ -f theirs ] || : >theirs
 awk '
-    NR == FNR { rate[$1] = $2; hash[$1] = $4; next }
+    FILENAME == "theirs" { rate[$1] = $2; hash[$1] = $4; next }
     FNR == 1 { printf "  %-16s %9s %9s %7s\n", "text", "MB/s", "theirs", "ratio" }
     !($1 in rate) { printf "  %-16s %9.1f\n", $1, $2; next }
     {

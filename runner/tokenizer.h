@@ -3,7 +3,7 @@
  * encode: added tokens are cut out of the raw text (leftmost, longest), each remaining slice is normalised to
  * NFC, split by Qwen's pattern, mapped to the byte-level alphabet and merged by BPE rank. Equal to Hugging
  * Face tokenizers on every valid text; invalid UTF-8 becomes U+FFFD first, as Python's errors='replace' does.
- * Time is n log n in the length of a piece, never quadratic. Letters, numbers, spaces and composition come
+ * Time is linear in the length of the text, also of one word. Letters, numbers, spaces and composition come
  * from the project's own generated tables (runner/unicode_tables.c). */
 #ifndef RECAST_RUNNER_TOKENIZER_H
 #define RECAST_RUNNER_TOKENIZER_H
@@ -21,6 +21,7 @@ typedef struct Tokens {
 void tokens_init(Tokens *t, const Allocator *allocator);
 void tokens_free(Tokens *t);
 int tokens_push(Tokens *t, uint32_t id, Error *err) MUST_CHECK;
+/* ids must not lie in t. */
 int tokens_append(Tokens *t, const uint32_t *ids, size_t count, Error *err) MUST_CHECK;
 
 /* Builds the lookup tables; the vocab must outlive the tokenizer. Immutable afterwards: encode and decode are

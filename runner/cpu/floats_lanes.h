@@ -73,20 +73,18 @@ VECTOR void tile_floats(DType type, size_t R, size_t V, size_t parts, const uint
 }
 
 #if WIDTH == 16
-enum { ROWS_ONE = 4, ROWS_MANY = 4, VECTORS_MANY = 3, PARTS_MANY = 2 };
+enum { ROWS_MANY = 4, VECTORS_MANY = 3, PARTS_MANY = 2 };
 #else
-enum { ROWS_ONE = 2, ROWS_MANY = 3, VECTORS_MANY = 2, PARTS_MANY = 2 };
+enum { ROWS_MANY = 3, VECTORS_MANY = 2, PARTS_MANY = 2 };
 #endif
 
-/* One vector: rows straight from where they lie. */
+/* One vector: rows straight from where they lie, one after the other. The processor's prefetcher then sees
+ * one stream and keeps up with memory; two or four rows at a time, with or without prefetch instructions, get
+ * half of that (docs/performance.md). */
 VECTOR void one_vector(DType type, const MatTile *t, size_t i) {
     const float *x = (const float *)(const void *)mat_vector(t, i);
     float *out = t->out + i * t->out_stride;
-    size_t r = 0;
-    for (; r + ROWS_ONE <= t->n_rows; r += ROWS_ONE)
-        tile_floats(type, ROWS_ONE, 1, PARTS, t->rows + r * t->row_bytes, t->row_bytes, &x, t->columns,
-                    out + r, 1);
-    for (; r < t->n_rows; r++)
+    for (size_t r = 0; r < t->n_rows; r++)
         tile_floats(type, 1, 1, PARTS, t->rows + r * t->row_bytes, t->row_bytes, &x, t->columns, out + r, 1);
 }
 

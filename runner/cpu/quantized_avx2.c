@@ -13,7 +13,7 @@ void pack_avx2(void *out, DType type, const float *x, size_t columns) {
 
 /* Packed activations differ only in the order of bytes. */
 bool same_pack_lanes(DType a, DType b) {
-    return is_narrow(a) == is_narrow(b);
+    return layout_of(a) == layout_of(b);
 }
 
 void quantized_avx2(const MatTile *tile) {

@@ -61,15 +61,17 @@ VECTOR int32_t sum_of_bytes(__m128i q) {
 }
 
 /* Where half s of a group's block b lies in ActGroup.q: see quantized_unpack.h. */
-static inline size_t place_of(bool narrow, size_t b, size_t s) {
-    if (narrow) return (b % 4 + 4 * s) * VECTOR_BYTES + b / 4 * 16;
+static inline size_t place_of(Layout layout, size_t b, size_t s) {
+    size_t in = b % (WIDTH / 2); /* of the half of a group, or super-block, that register 2i belongs to */
+    if (layout == NARROW) return (b % 4 + 4 * s) * VECTOR_BYTES + b / 4 * 16;
+    if (layout == PAIRED) return (2 * (b / (WIDTH / 2)) + in % 2 + 4 * s) * VECTOR_BYTES + in / 2 * 16;
     if (WIDTH == 8) return b * 32 + s * 16;
     return (b / 8 * 4 + b % 4) * VECTOR_BYTES + (b % 8 / 4 * 2 + s) * 16;
 }
 
 VECTOR_CODE void pack_lanes(void *out, DType type, const float *x, size_t columns) {
     ActGroup *group = out;
-    bool narrow = is_narrow(type);
+    Layout layout = layout_of(type);
     for (size_t g = 0; g < groups_of(columns); g++, group++)
         for (size_t b = 0; b < WIDTH; b++) {
             __m256i q = _mm256_setzero_si256();
@@ -77,7 +79,7 @@ VECTOR_CODE void pack_lanes(void *out, DType type, const float *x, size_t column
             group->d[b] = block < columns / 32 ? quantize_block(&q, x + 32 * block) : 0;
             for (size_t s = 0; s < 2; s++) {
                 __m128i half = s ? _mm256_extracti128_si256(q, 1) : _mm256_castsi256_si128(q);
-                _mm_storeu_si128((__m128i *)(void *)(group->q + place_of(narrow, b, s)), half);
+                _mm_storeu_si128((__m128i *)(void *)(group->q + place_of(layout, b, s)), half);
                 group->half[s][b] = sum_of_bytes(half);
             }
             group->sum[b] = group->half[0][b] + group->half[1][b];
@@ -172,12 +174,14 @@ VECTOR Ints quad(DType type, const Ints p[4]) {
     return sum(OP(unpacklo_epi64)(a, b), OP(unpackhi_epi64)(a, b));
 }
 
-/* 128-bit parts 0 and 2 (odd: 1 and 3) of a, then of b; with WIDTH 8: part 0 (odd: 1) of each. */
-VECTOR Ints parts_of(Ints a, Ints b, bool odd) {
+/* Sums of paired blocks in the order of the blocks: each 128 bits have two of one half, then two of the
+ * other.
+ */
+VECTOR Ints in_order(Ints a) {
 #if WIDTH == 16
-    return odd ? _mm512_shuffle_i32x4(a, b, 0xDD) : _mm512_shuffle_i32x4(a, b, 0x88);
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), a);
 #else
-    return odd ? _mm256_permute2x128_si256(a, b, 0x31) : _mm256_permute2x128_si256(a, b, 0x20);
+    return _mm256_permute4x64_epi64(a, 0xD8);
 #endif
 }
 
@@ -185,16 +189,22 @@ VECTOR Ints parts_of(Ints a, Ints b, bool odd) {
 VECTOR Ints values(DType type, const WeightGroup *w, const ActGroup *x, size_t left) {
     Ints p[8], zero = all_ints(0);
     int bias = bias_shift(type);
-    if (is_narrow(type)) {
+    bool few = WIDTH == 16 && left == 8; /* the second half of lanes is not used then */
+    if (layout_of(type) != WIDE) {
         UNROLL for (size_t c = 0; c < 4; c++) {
+            if (few && layout_of(type) == PAIRED && c >= 2) {
+                p[c] = p[c - 2];
+                continue;
+            }
             p[c] = dot4(type, zero, w->z[c], load_ints(x->q + c * VECTOR_BYTES));
             p[c] = dot4(type, p[c], w->z[4 + c], load_ints(x->q + (4 + c) * VECTOR_BYTES));
         }
         Ints v = quad(type, p);
+        if (layout_of(type) == PAIRED) v = in_order(v);
         if (bias >= 0) v = less(v, left_by(load_ints(x->sum), bias));
         return scales_of(type) == PER_BLOCK ? times(w->scale[0], v) : v;
     }
-    size_t registers = WIDTH == 16 && left == 8 ? 4 : 8; /* the second half of lanes is not used then */
+    size_t registers = few ? 4 : 8;
     UNROLL for (size_t k = 0; k < registers; k++) p[k] =
         dot4(type, zero, w->z[k], load_ints(x->q + k * VECTOR_BYTES));
     Ints a = quad(type, p), b = registers == 8 ? quad(type, p + 4) : a;

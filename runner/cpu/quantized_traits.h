@@ -10,10 +10,16 @@
 
 #define TRAIT static inline __attribute__((always_inline, unused))
 
-/* How a block's 32 weights lie in registers. Wide: side by side in 32 bytes. Narrow: elements i and i + 16
- * share a byte in the file, so both halves of a block go through the same 16 bytes, one after the other. */
-TRAIT bool is_narrow(DType t) {
-    return t == DT_Q4_0 || t == DT_Q4_1 || t == DT_Q5_0 || t == DT_Q5_1 || t == DT_IQ4_NL || t == DT_IQ4_XS;
+/* How blocks lie in registers (quantized_unpack.h). Wide: a block's 32 weights side by side, so that its
+ * halves have sums of their own. Narrow and paired: both halves go through the same 16 bytes, one after the
+ * other, so that sums are half as many; which block goes where follows from the file's order. */
+typedef enum Layout { WIDE, NARROW, PAIRED } Layout;
+
+TRAIT Layout layout_of(DType t) {
+    if (t == DT_Q4_K || t == DT_Q5_K) return PAIRED;
+    return t == DT_Q4_0 || t == DT_Q4_1 || t == DT_Q5_0 || t == DT_Q5_1 || t == DT_IQ4_NL || t == DT_IQ4_XS
+               ? NARROW
+               : WIDE;
 }
 
 TRAIT bool is_super(DType t) { /* 256 elements, 8 blocks under one d */
@@ -41,15 +47,15 @@ TRAIT int bias_shift(DType t) { /* bias = 1 << shift; -1: none */
     }
 }
 
-/* Sums of products of four pairs (narrow: eight) fit 16 bits: |activation| <= 127, wide weights below 64,
- * narrow ones below 32. */
+/* Sums of products of four pairs (not wide: eight) fit 16 bits: |activation| <= 127, wide weights below 64,
+ * others below 32. */
 TRAIT bool fits_once(DType t) {
     return !has_bytes(t);
 }
 
-/* Twice as many do: wide weights below 32, narrow ones below 16. */
+/* Twice as many do: wide weights below 32, others below 16. */
 TRAIT bool fits_twice(DType t) {
-    return !has_bytes(t) && t != DT_Q6_K && t != DT_Q5_0 && t != DT_Q5_1;
+    return !has_bytes(t) && t != DT_Q6_K && t != DT_Q5_0 && t != DT_Q5_1 && t != DT_Q5_K;
 }
 
 typedef enum Per { PER_NONE, PER_BLOCK, PER_HALF } Per;

@@ -4,7 +4,9 @@
  *     WIDTH 8:  register k is block k
  *     WIDTH 16: register 4q + k is block 8q + k in its low half and block 8q + k + 4 in its high one
  * Narrow types: register c has block 4l + c in its l-th 16 bytes, elements 0-15; register 4 + c has the
- * others. In this order sums come out in the order of the blocks (quantized_lanes.h).
+ * others. Paired types: register 2i + j has block 4i + 2l + j (WIDTH 16: 8i + 2l + j), elements 0-15;
+ * register 4 + 2i + j has the others. In this order sums come out in the order of the blocks
+ * (quantized_lanes.h).
  *
  * `left`: how many of the blocks exist. It is a constant where speed counts. Others are made of block 0, so
  * nothing behind the row is read; their lanes are never used. */
@@ -233,7 +235,7 @@ VECTOR Ints fifth_bits(const uint8_t *at, size_t bytes, size_t c, size_t left, i
     const __m256i word = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2,
                                           2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-    __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits[0] | bits[1] << 16), word);
+    __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32((int)(bits[0] | (uint32_t)bits[1] << 16)), word);
     __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
     return _mm256_and_si256(set, _mm256_set1_epi8(16));
 #endif
@@ -301,13 +303,41 @@ VECTOR Ints high_bits(const uint8_t bits[32], size_t half) {
 #endif
 }
 
-/* Four registers of a super-block of Q4_K or Q5_K; qh: its fifth bits or NULL. */
-VECTOR void quad_q4(Ints z[4], const uint8_t *qs, const uint8_t *qh, size_t half) {
-    split_nibbles(&z[0], &z[1], two_halves(qs, 64, half));
-    split_nibbles(&z[2], &z[3], two_halves(qs + 32, 64, half));
-    if (!qh) return;
-    Ints bits = high_bits(qh, half);
-    UNROLL for (int k = 0; k < 4; k++) z[k] = either(z[k], both(shifted(bits, k - 4), all_bytes(16)));
+/* 128-bit parts 0 and 2 (odd: 1 and 3) of a, then of b; with WIDTH 8: part 0 (odd: 1) of each. */
+VECTOR Ints parts_of(Ints a, Ints b, bool odd) {
+#if WIDTH == 16
+    return odd ? _mm512_shuffle_i32x4(a, b, 0xDD) : _mm512_shuffle_i32x4(a, b, 0x88);
+#else
+    return odd ? _mm256_permute2x128_si256(a, b, 0x31) : _mm256_permute2x128_si256(a, b, 0x20);
+#endif
+}
+
+/* The fifth bits of Q5_K: elements 0-15 (s = 1: 16-31) of blocks whose bits are `bit` + 2 * l of the bytes,
+ * in the l-th 16 bytes, as 16. */
+VECTOR Ints fifth_of_pairs(const uint8_t *qh, size_t s, size_t bit) {
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(qh + 16 * s));
+#if WIDTH == 16
+    const __m512i count = _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6);
+    __m512i at0 = _mm512_srlv_epi64(_mm512_broadcast_i32x4(b), count);
+#else
+    const __m256i count = _mm256_setr_epi64x(0, 0, 2, 2);
+    __m256i at0 = _mm256_srlv_epi64(_mm256_broadcastsi128_si256(b), count);
+#endif
+    return both(shifted(at0, (int)bit - 4), all_bytes(16));
+}
+
+/* Registers 2i, 2i + 1, 2i + 4 and 2i + 5 of a super-block of Q4_K or Q5_K (WIDTH 8: of its half i); qh: its
+ * fifth bits or NULL. */
+VECTOR void quad_q4(Ints z[8], const uint8_t *qs, const uint8_t *qh, size_t i) {
+    size_t half = WIDTH == 16 ? 0 : i;
+    Ints first = load_ints(qs + 64 * half), second = load_ints(qs + 64 * half + VECTOR_BYTES);
+    UNROLL for (size_t s = 0; s < 2; s++) {
+        Ints *even = &z[2 * i + 4 * s], *odd = even + 1;
+        split_nibbles(even, odd, parts_of(first, second, s == 1));
+        if (!qh) continue;
+        *even = either(*even, fifth_of_pairs(qh, s, 4 * half));
+        *odd = either(*odd, fifth_of_pairs(qh, s, 4 * half + 1));
+    }
 }
 
 VECTOR void quad_q6(Ints z[4], const block_q6_K *b, size_t half) {
@@ -333,9 +363,8 @@ VECTOR void unpack_quad(WeightGroup *w, DType type, const uint8_t *at, size_t i)
     at += i * block_bytes(type);
 #endif
     const void *block = at;
-    if (type == DT_Q4_K) quad_q4(w->z + 4 * i, ((const block_q4_K *)block)->qs, NULL, i);
-    if (type == DT_Q5_K)
-        quad_q4(w->z + 4 * i, ((const block_q5_K *)block)->qs, ((const block_q5_K *)block)->qh, i);
+    if (type == DT_Q4_K) quad_q4(w->z, ((const block_q4_K *)block)->qs, NULL, i);
+    if (type == DT_Q5_K) quad_q4(w->z, ((const block_q5_K *)block)->qs, ((const block_q5_K *)block)->qh, i);
     if (type == DT_Q6_K) quad_q6(w->z + 4 * i, block, i);
     if (type == DT_Q2_K) quad_q2(w->z + 4 * i, ((const block_q2_K *)block)->qs, NULL, i);
     if (type == DT_Q3_K)

@@ -68,10 +68,10 @@ static size_t larger(size_t a, size_t b) {
 }
 
 /* Room for the activations that quantized matrices meet at one time: a batch for query, key and value or for
- * gate and up, in both orders if types are mixed; a batch of heads; what all experts' down takes. */
+ * gate and up, in three orders if types are mixed; a batch of heads; what all experts' down takes. */
 static int open_packed(Team *team, const ModelParams *p, size_t batch, Arena *arena, Error *err) {
     size_t (*bytes)(size_t) = team->kernels->packed_bytes;
-    size_t n = larger(2 * batch * bytes(p->n_embd), batch * bytes((size_t)p->n_heads * p->head_dim));
+    size_t n = larger(3 * batch * bytes(p->n_embd), batch * bytes((size_t)p->n_heads * p->head_dim));
     n = larger(n, batch * p->n_experts_used * bytes(p->n_ff_expert));
     uint8_t *memory = arena_alloc(arena, 1, n + MAT_ALIGNMENT);
     if (!memory) return error_memory(err, "the runner's quantized activations");

@@ -15,7 +15,7 @@ typedef struct Team {
     float *scratch;            /* [n_threads][scratch_floats] */
     size_t scratch_floats;     /* for each thread: at least team_scratch(widest matrix) */
     uint8_t *packed;           /* quantized activations of the products that run together */
-    size_t packed_bytes;       /* kernels->packed_bytes for each vector, twice if both orders are needed */
+    size_t packed_bytes;       /* kernels->packed_bytes for each vector, once for each order that is needed */
 } Team;
 
 /* One row of a matrix as float32: [columns]. */

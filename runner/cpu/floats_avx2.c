@@ -6,6 +6,11 @@
 void floats_avx2(const MatTile *tile) {
     floats_lanes(tile);
 }
+
+void mix_avx2(float *o, const float *p, size_t p_stride, const float *v, size_t n, size_t heads,
+              size_t head_dim) {
+    mix_lanes(o, p, p_stride, v, n, heads, head_dim);
+}
 #else
 typedef int floats_avx2_is_for_x86;
 #endif

@@ -98,52 +98,48 @@ VECTOR_CODE void one_vector_bf16(const MatTile *t, size_t i) {
     one_vector(DT_BF16, t, i);
 }
 
-/* Some float32 rows times V vectors from number i on. */
-VECTOR void rows_times(size_t V, const MatTile *t, const uint8_t *rows, size_t row_bytes, size_t n_rows,
-                       float *out, size_t i) {
+/* A few rows times V vectors from number i on. */
+VECTOR void rows_times(DType type, size_t V, const MatTile *t, size_t first, size_t n_rows, size_t i) {
     const float *x[VECTORS_MANY];
+    const uint8_t *rows = t->rows + first * t->row_bytes;
+    float *out = t->out + i * t->out_stride + first;
     for (size_t c = 0; c < V; c++) x[c] = (const float *)(const void *)mat_vector(t, i + c);
-    size_t r = 0;
-    for (; r + ROWS_MANY <= n_rows; r += ROWS_MANY)
-        tile_floats(DT_F32, ROWS_MANY, V, PARTS_MANY, rows + r * row_bytes, row_bytes, x, t->columns,
-                    out + i * t->out_stride + r, t->out_stride);
-    for (; r < n_rows; r++)
-        tile_floats(DT_F32, 1, V, PARTS, rows + r * row_bytes, row_bytes, x, t->columns,
-                    out + i * t->out_stride + r, t->out_stride);
-}
-
-VECTOR_CODE void rows_times_some(const MatTile *t, const uint8_t *rows, size_t row_bytes, size_t n_rows,
-                                 float *out, size_t i) {
-    rows_times(VECTORS_MANY, t, rows, row_bytes, n_rows, out, i);
-}
-VECTOR_CODE void rows_times_one(const MatTile *t, const uint8_t *rows, size_t row_bytes, size_t n_rows,
-                                float *out, size_t i) {
-    rows_times(1, t, rows, row_bytes, n_rows, out, i);
-}
-
-/* Several vectors: a panel of rows is widened once for all of them. */
-VECTOR_CODE void many_vectors(const MatTile *t) {
-    enum { PANEL = MAT_PANEL / ROWS_MANY * ROWS_MANY };
-    for (size_t first = 0; first < t->n_rows; first += PANEL) {
-        size_t n_rows = t->n_rows - first < PANEL ? t->n_rows - first : PANEL, row_bytes = t->row_bytes;
-        const uint8_t *rows = t->rows + first * row_bytes;
-        if (t->type != DT_F32) {
-            float *wide = t->scratch;
-            for (size_t r = 0; r < n_rows; r++)
-                kernel_widen(t->type, rows + r * row_bytes, wide + r * t->columns, t->columns);
-            rows = t->scratch;
-            row_bytes = t->columns * sizeof(float);
-        }
-        size_t i = 0;
-        for (; i + VECTORS_MANY <= t->n; i += VECTORS_MANY)
-            rows_times_some(t, rows, row_bytes, n_rows, t->out + first, i);
-        for (; i < t->n; i++) rows_times_one(t, rows, row_bytes, n_rows, t->out + first, i);
+    if (n_rows == ROWS_MANY) {
+        tile_floats(type, ROWS_MANY, V, PARTS_MANY, rows, t->row_bytes, x, t->columns, out, t->out_stride);
+        return;
     }
+    for (size_t r = 0; r < n_rows; r++)
+        tile_floats(type, 1, V, PARTS, rows + r * t->row_bytes, t->row_bytes, x, t->columns, out + r,
+                    t->out_stride);
+}
+
+/* Several vectors: a few rows stay in the first cache while they meet all of them. They are widened anew each
+ * time, which costs less than reading them at twice the size. */
+VECTOR void many_vectors(DType type, const MatTile *t) {
+    for (size_t first = 0; first < t->n_rows; first += ROWS_MANY) {
+        size_t n_rows = t->n_rows - first < ROWS_MANY ? t->n_rows - first : ROWS_MANY, i = 0;
+        for (; i + VECTORS_MANY <= t->n; i += VECTORS_MANY)
+            rows_times(type, VECTORS_MANY, t, first, n_rows, i);
+        if (VECTORS_MANY == 3 && i + 2 == t->n)
+            rows_times(type, 2, t, first, n_rows, i);
+        else if (i < t->n)
+            rows_times(type, 1, t, first, n_rows, i);
+    }
+}
+
+VECTOR_CODE void many_vectors_f32(const MatTile *t) {
+    many_vectors(DT_F32, t);
+}
+VECTOR_CODE void many_vectors_f16(const MatTile *t) {
+    many_vectors(DT_F16, t);
+}
+VECTOR_CODE void many_vectors_bf16(const MatTile *t) {
+    many_vectors(DT_BF16, t);
 }
 
 VECTOR_TARGET static void floats_lanes(const MatTile *t) {
     if (t->n > 2) {
-        many_vectors(t);
+        (t->type == DT_F32 ? many_vectors_f32 : t->type == DT_F16 ? many_vectors_f16 : many_vectors_bf16)(t);
         return;
     }
     for (size_t i = 0; i < t->n; i++)
@@ -153,6 +149,55 @@ VECTOR_TARGET static void floats_lanes(const MatTile *t) {
             one_vector_f16(t, i);
         else
             one_vector_bf16(t, i);
+}
+
+/* ---- the weighted sum of values ---- */
+
+/* H heads, C registers of each from element `at` on. Both are constants. A value that is loaded serves all
+ * heads, and sums stay in registers over all positions. */
+VECTOR void mix_tile(size_t H, size_t C, float *o, const float *p, size_t p_stride, const float *v, size_t n,
+                     size_t head_dim, size_t at) {
+    Floats sum[4][4];
+    UNROLL for (size_t h = 0; h < H; h++) {
+        UNROLL for (size_t c = 0; c < C; c++) sum[h][c] = no_floats();
+    }
+    for (size_t j = 0; j < n; j++) {
+        Floats value[4];
+        UNROLL for (size_t c = 0; c < C; c++) value[c] = load_floats(v + j * head_dim + at + c * WIDTH);
+        UNROLL for (size_t h = 0; h < H; h++) {
+            Floats weight = everywhere(p[h * p_stride + j]);
+            UNROLL for (size_t c = 0; c < C; c++) sum[h][c] = fused(weight, value[c], sum[h][c]);
+        }
+    }
+    UNROLL for (size_t h = 0; h < H; h++) {
+        UNROLL for (size_t c = 0; c < C; c++) store_floats(o + h * head_dim + at + c * WIDTH, sum[h][c]);
+    }
+}
+
+VECTOR_TARGET static void mix_lanes(float *o, const float *p, size_t p_stride, const float *v, size_t n,
+                                    size_t heads, size_t head_dim) {
+    enum { C = WIDTH == 16 ? 4 : 2 };
+    while (heads) {
+        size_t h = heads >= 4 ? 4 : 1, at = 0;
+        for (; at + C * WIDTH <= head_dim; at += C * WIDTH)
+            if (h == 4)
+                mix_tile(4, C, o, p, p_stride, v, n, head_dim, at);
+            else
+                mix_tile(1, C, o, p, p_stride, v, n, head_dim, at);
+        for (; at + WIDTH <= head_dim; at += WIDTH)
+            for (size_t k = 0; k < h; k++)
+                mix_tile(1, 1, o + k * head_dim, p + k * p_stride, p_stride, v, n, head_dim, at);
+        for (size_t k = 0; k < h; k++)
+            for (size_t d = at; d < head_dim; d++) {
+                float sum = 0;
+                for (size_t j = 0; j < n; j++)
+                    sum = __builtin_fmaf(p[k * p_stride + j], v[j * head_dim + d], sum);
+                o[k * head_dim + d] = sum;
+            }
+        o += h * head_dim;
+        p += h * p_stride;
+        heads -= h;
+    }
 }
 
 #endif

@@ -42,6 +42,11 @@ static void quantized_portable(const MatTile *t) {
                                                           (const ActBlock *)mat_vector(t, i), t->columns);
 }
 
+static void mix_portable(float *o, const float *p, size_t p_stride, const float *v, size_t n, size_t heads,
+                         size_t head_dim) {
+    for (size_t j = 0; j < heads; j++) kernel_mix(o + j * head_dim, p + j * p_stride, v, n, head_dim);
+}
+
 /* ---- the sets, slowest first ---- */
 
 enum {
@@ -56,11 +61,14 @@ static const struct {
 } sets[] = {
     {0,
      {"portable", floats_portable, packed_bytes_portable, pack_portable, same_pack_portable,
-      quantized_portable}},
+      quantized_portable, mix_portable}},
 #if defined(__x86_64__)
-    {NEEDS_AVX2, {"avx2", floats_avx2, packed_bytes_avx2, pack_avx2, same_pack_lanes, quantized_avx2}},
-    {NEEDS_AVX512, {"avx512", floats_avx512, packed_bytes_avx2, pack_avx2, same_pack_lanes, quantized_avx2}},
-    {NEEDS_VNNI, {"vnni", floats_avx512, packed_bytes_vnni, pack_vnni, same_pack_lanes, quantized_vnni}},
+    {NEEDS_AVX2,
+     {"avx2", floats_avx2, packed_bytes_avx2, pack_avx2, same_pack_lanes, quantized_avx2, mix_avx2}},
+    {NEEDS_AVX512,
+     {"avx512", floats_avx512, packed_bytes_avx2, pack_avx2, same_pack_lanes, quantized_avx2, mix_avx512}},
+    {NEEDS_VNNI,
+     {"vnni", floats_avx512, packed_bytes_vnni, pack_vnni, same_pack_lanes, quantized_vnni, mix_avx512}},
 #endif
 };
 

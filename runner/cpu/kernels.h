@@ -37,6 +37,10 @@ typedef struct MatKernels {
     void (*pack)(void *out, DType type, const float *x, size_t columns);
     bool (*same_pack)(DType a, DType b);    /* does pack give the same for both? */
     void (*quantized)(const MatTile *tile); /* a type of quantized_knows; x: packed for it */
+    /* kernel_mix for several heads that read the same v [n][head_dim]: o [heads][head_dim], p [heads] rows of
+     * n, p_stride floats apart. */
+    void (*mix)(float *o, const float *p, size_t p_stride, const float *v, size_t n, size_t heads,
+                size_t head_dim);
 } MatKernels;
 
 /* The fastest set for these features; never NULL. */

@@ -106,9 +106,9 @@ VECTOR Ints times(Ints a, Ints b) {
 
 VECTOR Ints left_by(Ints a, int n) {
 #if WIDTH == 16
-    return _mm512_slli_epi32(a, (unsigned)n);
+    return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n));
 #else
-    return _mm256_slli_epi32(a, n);
+    return _mm256_sll_epi32(a, _mm_cvtsi32_si128(n));
 #endif
 }
 
@@ -185,11 +185,11 @@ VECTOR Ints in_order(Ints a) {
 #endif
 }
 
-/* The exact integers of WIDTH blocks, without minima. `left` as for unpack. */
-VECTOR Ints values(DType type, const WeightGroup *w, const ActGroup *x, size_t left) {
-    Ints p[8], zero = all_ints(0);
-    int bias = bias_shift(type);
-    bool few = WIDTH == 16 && left == 8; /* the second half of lanes is not used then */
+/* Sums of products in each 32-bit lane of a group's registers; those of both halves where they go together.
+ * `left` as for unpack: with 16 lanes and 8 blocks some are not needed. */
+VECTOR_TYPED void dots(Ints p[8], DType type, const WeightGroup *w, const ActGroup *x, size_t left) {
+    Ints zero = all_ints(0);
+    bool few = WIDTH == 16 && left == 8;
     if (layout_of(type) != WIDE) {
         UNROLL for (size_t c = 0; c < 4; c++) {
             if (few && layout_of(type) == PAIRED && c >= 2) {
@@ -199,15 +199,25 @@ VECTOR Ints values(DType type, const WeightGroup *w, const ActGroup *x, size_t l
             p[c] = dot4(type, zero, w->z[c], load_ints(x->q + c * VECTOR_BYTES));
             p[c] = dot4(type, p[c], w->z[4 + c], load_ints(x->q + (4 + c) * VECTOR_BYTES));
         }
+        return;
+    }
+    UNROLL for (size_t k = 0; k < 8; k++) {
+        if (few && k >= 4) break;
+        p[k] = dot4(type, zero, w->z[k], load_ints(x->q + k * VECTOR_BYTES));
+    }
+}
+
+/* The exact integers of WIDTH blocks, without minima, from what dots gives. */
+VECTOR_TYPED Ints values(DType type, const Ints p[8], const WeightGroup *w, const ActGroup *x, size_t left) {
+    int bias = bias_shift(type);
+    bool few = WIDTH == 16 && left == 8;
+    if (layout_of(type) != WIDE) {
         Ints v = quad(type, p);
         if (layout_of(type) == PAIRED) v = in_order(v);
         if (bias >= 0) v = less(v, left_by(load_ints(x->sum), bias));
         return scales_of(type) == PER_BLOCK ? times(w->scale[0], v) : v;
     }
-    size_t registers = few ? 4 : 8;
-    UNROLL for (size_t k = 0; k < registers; k++) p[k] =
-        dot4(type, zero, w->z[k], load_ints(x->q + k * VECTOR_BYTES));
-    Ints a = quad(type, p), b = registers == 8 ? quad(type, p + 4) : a;
+    Ints a = quad(type, p), b = few ? a : quad(type, p + 4);
     Ints first = parts_of(a, b, false), second = parts_of(a, b, true);
     if (scales_of(type) == PER_HALF) {
         if (bias >= 0) {
@@ -221,7 +231,7 @@ VECTOR Ints values(DType type, const WeightGroup *w, const ActGroup *x, size_t l
     return scales_of(type) == PER_BLOCK ? times(w->scale[0], v) : v;
 }
 
-VECTOR Ints minima(DType type, const WeightGroup *w, const ActGroup *x) {
+VECTOR_TYPED Ints minima(DType type, const WeightGroup *w, const ActGroup *x) {
     if (adds_minimum(type)) return load_ints(x->sum);
     if (scales_of(type) == PER_BLOCK) return times(w->min[0], load_ints(x->sum));
     return sum(times(w->min[0], load_ints(x->half[0])), times(w->min[1], load_ints(x->half[1])));
@@ -235,10 +245,11 @@ typedef struct Lanes {
     Floats lane[PARTS], min[PARTS];
 } Lanes;
 
-VECTOR void add_group(Lanes *l, size_t part, DType type, const WeightGroup *w, const ActGroup *x,
-                      size_t left) {
+/* p: from dots. */
+VECTOR void add_group(Lanes *l, size_t part, DType type, const Ints p[8], const WeightGroup *w,
+                      const ActGroup *x, size_t left) {
     Floats d = load_floats(x->d);
-    Floats lane = fused(product(w->d, d), to_floats(values(type, w, x, left)), l->lane[part]);
+    Floats lane = fused(product(w->d, d), to_floats(values(type, p, w, x, left)), l->lane[part]);
     l->lane[part] = left == WIDTH ? lane : pick(first_lanes(left), lane, l->lane[part]);
     if (!has_minimum(type)) return;
     Floats min = fused(product(w->m, d), to_floats(minima(type, w, x)), l->min[part]);
@@ -246,10 +257,10 @@ VECTOR void add_group(Lanes *l, size_t part, DType type, const WeightGroup *w, c
 }
 
 /* The same for the lanes of a mask. */
-VECTOR void add_masked(Lanes *l, size_t part, DType type, const WeightGroup *w, const ActGroup *x,
-                       Mask mask) {
+VECTOR void add_masked(Lanes *l, size_t part, DType type, const Ints p[8], const WeightGroup *w,
+                       const ActGroup *x, Mask mask) {
     Floats d = load_floats(x->d);
-    Floats lane = fused(product(w->d, d), to_floats(values(type, w, x, WIDTH)), l->lane[part]);
+    Floats lane = fused(product(w->d, d), to_floats(values(type, p, w, x, WIDTH)), l->lane[part]);
     l->lane[part] = pick(mask, lane, l->lane[part]);
     if (!has_minimum(type)) return;
     Floats min = fused(product(w->m, d), to_floats(minima(type, w, x)), l->min[part]);
@@ -269,44 +280,73 @@ VECTOR float finish(const Lanes *l, DType type) {
     return adds_minimum(type) ? result + butterfly(l->min) : result - butterfly(l->min);
 }
 
-/* The last blocks of a row where they are fewer than WIDTH. Eight are the usual number (rows of 768), and
- * super-blocks know no other. */
-VECTOR void add_last(Lanes *l, DType type, const uint8_t *at, const ActGroup *x, size_t left) {
+/* One group straight from the file. */
+VECTOR void add_blocks(Lanes *l, size_t part, DType type, const uint8_t *at, const ActGroup *x, size_t left) {
     WeightGroup w;
-    if (WIDTH == 16 && (left == 8 || is_super(type))) {
-        unpack(&w, type, at, 8);
-        add_group(l, 0, type, &w, x, 8);
-    } else if (!is_super(type)) {
-        unpack(&w, type, at, left);
-        add_group(l, 0, type, &w, x, left);
+    Ints p[8];
+    unpack(&w, type, at, left);
+    dots(p, type, &w, x, left);
+    add_group(l, part, type, p, &w, x, left);
+}
+
+/* Two groups, step by step: a group is a chain of some twenty instructions that wait for each other, and the
+ * processor doesn't look far enough ahead to find the next chain by itself. With AVX2's 16 registers it has
+ * to. */
+VECTOR void add_two(Lanes *l, size_t part, DType type, const uint8_t *at, const ActGroup *x, size_t left) {
+#if WIDTH == 16
+    WeightGroup v, w;
+    Ints p[8], q[8];
+    unpack(&v, type, at, WIDTH);
+    dots(p, type, &v, x, WIDTH);
+    unpack(&w, type, at + group_bytes(type), left);
+    dots(q, type, &w, x + 1, left);
+    add_group(l, part, type, p, &v, x, WIDTH);
+    add_group(l, part + 1, type, q, &w, x + 1, left);
+#else
+    add_blocks(l, part, type, at, x, WIDTH);
+    add_blocks(l, part + 1, type, at + group_bytes(type), x + 1, left);
+#endif
+}
+
+/* The last groups of a row, in lanes that lie in memory. */
+VECTOR void add_rest(Lanes *l, DType type, const uint8_t *at, const ActGroup *x, size_t blocks) {
+    for (size_t p = 0; blocks; p++, at += group_bytes(type), x++) {
+        size_t n = blocks < WIDTH ? blocks : WIDTH;
+        Lanes one;
+        one.lane[0] = l->lane[p];
+        if (has_minimum(type)) one.min[0] = l->min[p];
+        if (n == WIDTH)
+            add_blocks(&one, 0, type, at, x, WIDTH);
+        else if (is_super(type))
+            add_blocks(&one, 0, type, at, x, 8);
+        else
+            add_blocks(&one, 0, type, at, x, n);
+        l->lane[p] = one.lane[0];
+        if (has_minimum(type)) l->min[p] = one.min[0];
+        blocks -= n;
     }
 }
 
-typedef void (*AddLast)(Lanes *, const uint8_t *, const ActGroup *, size_t);
+typedef void (*AddRest)(Lanes *, const uint8_t *, const ActGroup *, size_t);
 
 /* One row times one vector. */
-VECTOR float row_dot(DType type, AddLast last, const uint8_t *row, const ActGroup *x, size_t columns) {
+VECTOR void row_lanes(Lanes *out, DType type, AddRest rest, const uint8_t *row, const ActGroup *x,
+                      size_t blocks) {
     Lanes l;
-    size_t whole = columns / 32 / WIDTH, left = columns / 32 % WIDTH;
     clear(&l, type);
-    for (size_t g = 0; g * WIDTH < columns / 32; g += PARTS) {
-        UNROLL for (size_t p = 0; p < PARTS; p++) {
-            const uint8_t *at = row + (g + p) * group_bytes(type);
-            if (g + p < whole) {
-                WeightGroup w;
-                unpack(&w, type, at, WIDTH);
-                add_group(&l, p, type, &w, &x[g + p], WIDTH);
-            } else if (g + p == whole && left) {
-                Lanes one;
-                one.lane[0] = l.lane[p];
-                if (has_minimum(type)) one.min[0] = l.min[p];
-                last(&one, at, &x[whole], left);
-                l.lane[p] = one.lane[0];
-                if (has_minimum(type)) l.min[p] = one.min[0];
-            }
+    for (; blocks >= PARTS * WIDTH; blocks -= PARTS * WIDTH) {
+        UNROLL for (size_t p = 0; p < PARTS; p += 2) {
+            add_two(&l, p, type, row, x, WIDTH);
+            row += 2 * group_bytes(type);
+            x += 2;
         }
     }
-    return finish(&l, type);
+    if (WIDTH == 16 && blocks == 24) { /* rows of 768: the experts' */
+        add_two(&l, 0, type, row, x, 8);
+        blocks = 0;
+    }
+    *out = l;
+    if (blocks) rest(out, row, x, blocks);
 }
 
 /* One unpacked row times V vectors; V is a constant. */
@@ -320,7 +360,10 @@ VECTOR void row_times(size_t V, DType type, const WeightGroup *w, const ActGroup
             if (g + p >= groups) break;
             WeightGroup group = w[g + p];
             Mask mask = first_lanes(left && g + p + 1 == groups ? left : WIDTH);
-            UNROLL for (size_t c = 0; c < V; c++) add_masked(&l[c], p, type, &group, &x[c][g + p], mask);
+            Ints sums[VECTORS_AT_ONCE][8];
+            UNROLL for (size_t c = 0; c < V; c++) dots(sums[c], type, &group, &x[c][g + p], WIDTH);
+            UNROLL for (size_t c = 0; c < V; c++)
+                add_masked(&l[c], p, type, sums[c], &group, &x[c][g + p], mask);
         }
     }
     UNROLL for (size_t c = 0; c < V; c++) * out[c] = finish(&l[c], type);
@@ -358,24 +401,31 @@ VECTOR void many_quantized(DType type, const MatTile *t) {
     }
 }
 
-VECTOR void few_quantized(DType type, AddLast last, const MatTile *t) {
+/* Sums of several rows are finished together, since each of them is a chain. */
+VECTOR void few_quantized(DType type, AddRest rest, const MatTile *t) {
+    enum { ROWS = 8 };
     for (size_t i = 0; i < t->n; i++) {
         const ActGroup *x = (const void *)mat_vector(t, i);
         float *out = t->out + i * t->out_stride;
-        for (size_t r = 0; r < t->n_rows; r++)
-            out[r] = row_dot(type, last, t->rows + r * t->row_bytes, x, t->columns);
+        for (size_t first = 0; first < t->n_rows; first += ROWS) {
+            Lanes l[ROWS];
+            size_t n = t->n_rows - first < ROWS ? t->n_rows - first : ROWS;
+            for (size_t r = 0; r < n; r++)
+                row_lanes(&l[r], type, rest, t->rows + (first + r) * t->row_bytes, x, t->columns / 32);
+            for (size_t r = 0; r < n; r++) out[first + r] = finish(&l[r], type);
+        }
     }
 }
 
-#define FOR_TYPE(name)                                                                          \
-    VECTOR_CODE void last_##name(Lanes *l, const uint8_t *at, const ActGroup *x, size_t left) { \
-        add_last(l, DT_##name, at, x, left);                                                    \
-    }                                                                                           \
-    VECTOR_CODE void few_##name(const MatTile *t) {                                             \
-        few_quantized(DT_##name, last_##name, t);                                               \
-    }                                                                                           \
-    VECTOR_CODE void many_##name(const MatTile *t) {                                            \
-        many_quantized(DT_##name, t);                                                           \
+#define FOR_TYPE(name)                                                                            \
+    VECTOR_CODE void rest_##name(Lanes *l, const uint8_t *at, const ActGroup *x, size_t blocks) { \
+        add_rest(l, DT_##name, at, x, blocks);                                                    \
+    }                                                                                             \
+    VECTOR_CODE void few_##name(const MatTile *t) {                                               \
+        few_quantized(DT_##name, rest_##name, t);                                                 \
+    }                                                                                             \
+    VECTOR_CODE void many_##name(const MatTile *t) {                                              \
+        many_quantized(DT_##name, t);                                                             \
     }
 FOR_TYPE(Q4_0)
 FOR_TYPE(Q4_1)

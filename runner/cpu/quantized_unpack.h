@@ -331,6 +331,7 @@ VECTOR Ints fifth_of_pairs(const uint8_t *qh, size_t s, size_t bit) {
 VECTOR void quad_q4(Ints z[8], const uint8_t *qs, const uint8_t *qh, size_t i) {
     size_t half = WIDTH == 16 ? 0 : i;
     Ints first = load_ints(qs + 64 * half), second = load_ints(qs + 64 * half + VECTOR_BYTES);
+    __asm__("" : "+v"(second)); /* gcc would load it twice, as operand of each shuffle */
     UNROLL for (size_t s = 0; s < 2; s++) {
         Ints *even = &z[2 * i + 4 * s], *odd = even + 1;
         split_nibbles(even, odd, parts_of(first, second, s == 1));
@@ -464,7 +465,7 @@ VECTOR void unpack_super(WeightGroup *w, DType type, const uint8_t *at, size_t l
     if (type == DT_Q3_K) numbers_q3(w, (const void *)at, (const void *)second);
 }
 
-VECTOR void unpack(WeightGroup *w, DType type, const uint8_t *at, size_t left) {
+VECTOR_TYPED void unpack(WeightGroup *w, DType type, const uint8_t *at, size_t left) {
     if (is_super(type))
         unpack_super(w, type, at, left);
     else if (type == DT_Q8_0)

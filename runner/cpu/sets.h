@@ -9,6 +9,10 @@ void floats_portable(const MatTile *tile);
 #if defined(__x86_64__)
 void floats_avx2(const MatTile *tile);   /* AVX2, FMA, F16C */
 void floats_avx512(const MatTile *tile); /* AVX-512 F, BW, DQ, VL */
+void mix_avx2(float *o, const float *p, size_t p_stride, const float *v, size_t n, size_t heads,
+              size_t head_dim);
+void mix_avx512(float *o, const float *p, size_t p_stride, const float *v, size_t n, size_t heads,
+                size_t head_dim);
 
 size_t packed_bytes_avx2(size_t columns);
 void pack_avx2(void *out, DType type, const float *x, size_t columns);

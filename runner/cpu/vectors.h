@@ -21,7 +21,14 @@
 #error "WIDTH is 16 or 8"
 #endif
 #define VECTOR      static inline __attribute__((always_inline, unused)) VECTOR_TARGET
-#define VECTOR_CODE static __attribute__((noinline)) VECTOR_TARGET
+#define VECTOR_CODE static __attribute__((noinline, unused)) VECTOR_TARGET
+/* Inlined for each type that it is called with. With sanitizers once for all of them, or a file would take a
+ * minute to compile. */
+#if defined(__SANITIZE_ADDRESS__)
+#define VECTOR_TYPED VECTOR_CODE
+#else
+#define VECTOR_TYPED VECTOR
+#endif
 
 /* Loops over registers: without this gcc's -O2 keeps the arrays in memory. */
 #define UNROLL _Pragma("GCC unroll 16")
@@ -43,6 +50,22 @@ VECTOR Floats load_floats(const float *p) {
     return _mm512_loadu_ps(p);
 #else
     return _mm256_loadu_ps(p);
+#endif
+}
+
+VECTOR void store_floats(float *p, Floats v) {
+#if WIDTH == 16
+    _mm512_storeu_ps(p, v);
+#else
+    _mm256_storeu_ps(p, v);
+#endif
+}
+
+VECTOR Floats everywhere(float value) {
+#if WIDTH == 16
+    return _mm512_set1_ps(value);
+#else
+    return _mm256_set1_ps(value);
 #endif
 }
 

@@ -3,11 +3,11 @@
 #include "runner/ref/kernels.h"
 #include <math.h>
 
-/* Each thread: a chunk of keys and one of values, its scores, its output, and (m, l) for each head of a
- * group. */
+/* Each thread: a chunk of keys and one of values; for each head of a group its scores, its output, and
+ * (m, l) of the chunk and of all so far. */
 size_t attention_scratch(const ModelParams *p) {
     size_t group = p->n_heads / p->n_kv_heads;
-    return 2 * (size_t)ATTENTION_CHUNK * p->head_dim + ATTENTION_CHUNK + p->head_dim + 2 * group;
+    return 2 * (size_t)ATTENTION_CHUNK * p->head_dim + group * (ATTENTION_CHUNK + p->head_dim + 4);
 }
 
 int attention_store(RefState *s, uint32_t layer, uint32_t first, size_t count, Error *err) {
@@ -46,7 +46,8 @@ static int attend_group(void *context, size_t index, unsigned thread, Error *err
     const LayerWeights *w = &s->weights->layers[work->layer];
     float *k_room = s->team.scratch + thread * s->team.scratch_floats;
     float *v_room = k_room + ATTENTION_CHUNK * h, *scores = v_room + ATTENTION_CHUNK * h;
-    float *chunk = scores + ATTENTION_CHUNK, *m = chunk + h, *l = m + group;
+    float *mixed = scores + group * ATTENTION_CHUNK, *m = mixed + group * h, *l = m + group;
+    float *chunk_m = l + group, *chunk_l = chunk_m + group;
     float *q = s->a.q + (token * p->n_heads + kv_head * group) * h; /* [group][head_dim] */
     float *out = s->a.heads + (token * p->n_heads + kv_head * group) * h;
     float scale = (float)(1 / sqrt((double)h));
@@ -59,15 +60,25 @@ static int attend_group(void *context, size_t index, unsigned thread, Error *err
         size_t n = last - start < ATTENTION_CHUNK ? last - start + 1 : ATTENTION_CHUNK;
         const float *k = kv_keys(&s->kv, work->layer, kv_head, start, n, k_room);
         const float *v = kv_values(&s->kv, work->layer, kv_head, start, n, v_room);
-        for (size_t j = 0; j < group; j++) {
-            if (start == 0) {
-                kernel_attend(q + j * h, k, v, n, h, scale, scores, out + j * h, &m[j], &l[j]);
-                continue;
-            }
-            float chunk_m, chunk_l;
-            kernel_attend(q + j * h, k, v, n, h, scale, scores, chunk, &chunk_m, &chunk_l);
-            kernel_merge(&m[j], &l[j], out + j * h, chunk_m, chunk_l, chunk, h);
-        }
+        MatTile keys = {.type = DT_F32,
+                        .rows = (const uint8_t *)k,
+                        .row_bytes = h * sizeof *k,
+                        .n_rows = n,
+                        .columns = h,
+                        .x = (const uint8_t *)q,
+                        .x_bytes = h * sizeof *q,
+                        .n = group,
+                        .out = scores,
+                        .out_stride = ATTENTION_CHUNK};
+        s->team.kernels->floats(&keys);
+        for (size_t j = 0; j < group; j++)
+            kernel_softmax(scores + j * ATTENTION_CHUNK, n, scale, &chunk_m[j], &chunk_l[j]);
+        s->team.kernels->mix(start ? mixed : out, scores, ATTENTION_CHUNK, v, n, group, h);
+        for (size_t j = 0; j < group; j++)
+            if (start)
+                kernel_merge(&m[j], &l[j], out + j * h, chunk_m[j], chunk_l[j], mixed + j * h, h);
+            else
+                m[j] = chunk_m[j], l[j] = chunk_l[j];
     }
     for (size_t j = 0; j < group; j++)
         for (size_t d = 0; d < h; d++) out[j * h + d] /= l[j];

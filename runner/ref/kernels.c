@@ -104,11 +104,13 @@ KERNEL void kernel_norm(float *y, const float *x, const float *w, float eps, siz
     }
 }
 
-KERNEL void kernel_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim,
-                          float scale, float *p, float *o, float *m, float *l) {
-    for (size_t j = 0; j < n; j++) p[j] = dot_lanes(load_f32, k + j * head_dim, q, head_dim) * scale;
+KERNEL void kernel_softmax(float *p, size_t n, float scale, float *m, float *l) {
+    for (size_t j = 0; j < n; j++) p[j] = p[j] * scale;
     *m = exps(p, n);
     *l = sum_lanes(p, n);
+}
+
+KERNEL void kernel_mix(float *o, const float *p, const float *v, size_t n, size_t head_dim) {
     for (size_t d = 0; d < head_dim; d++) o[d] = 0;
     for (size_t j = 0; j < n; j++)
         for (size_t d = 0; d < head_dim; d++) o[d] = fmaf(p[j], v[j * head_dim + d], o[d]);

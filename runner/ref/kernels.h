@@ -25,11 +25,11 @@ void kernel_add_scaled(float *out, float w, const float *x, size_t n);
 /* y[i] = (x[i] * r) * w[i] with r = 1 / sqrt(mean square + eps): section 4. y may be x. */
 void kernel_norm(float *y, const float *x, const float *w, float eps, size_t n);
 
-/* One query head over one chunk: section 6.
- *   q [head_dim], k and v [n][head_dim], n <= ATTENTION_CHUNK
- *   p [n]: left with exp(score - m); o [head_dim]: the weighted sum of v; *m, *l: maximum and sum */
-void kernel_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
-                   float *p, float *o, float *m, float *l);
+/* Scores of one query head over one chunk, section 6. p [n]: dot products, left as exp(p * scale - m); *m,
+ * *l: maximum and sum. */
+void kernel_softmax(float *p, size_t n, float scale, float *m, float *l);
+/* o [head_dim] = the rows of v [n][head_dim] weighted by p [n], section 6. */
+void kernel_mix(float *o, const float *p, const float *v, size_t n, size_t head_dim);
 /* Merges a chunk's (m, l, o) into the state (*state_m, *state_l, acc [head_dim]). */
 void kernel_merge(float *state_m, float *state_l, float *acc, float m, float l, const float *o,
                   size_t head_dim);

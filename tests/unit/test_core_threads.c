@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { ITEMS = 1000 };
@@ -115,6 +116,69 @@ static int meet(void *context, size_t index, unsigned thread, Error *err) {
 Test(core_threads, items_run_at_the_same_time) {
     atomic_int arrived = 0;
     cr_assert_eq(threads_run(2, 2, (ThreadWork){meet, &arrived}, NULL), 0);
+}
+
+/* ---- a pool ---- */
+
+Test(core_threads, a_pool_runs_items_at_the_same_time) {
+    ThreadPool *pool;
+    cr_assert_eq(thread_pool_open(&pool, 2, NULL, NULL), 0);
+    for (int run = 0; run < 20; run++) {
+        atomic_int arrived = 0;
+        cr_assert_eq(thread_pool_run(pool, 2, (ThreadWork){meet, &arrived}, NULL), 0);
+        if (run % 5 == 0) usleep(5000); /* the other thread has gone to sleep meanwhile */
+    }
+    thread_pool_close(pool);
+}
+
+Test(core_threads, a_pool_returns_the_lowest_error_and_goes_on) {
+    static const size_t failing[] = {10, 11, 500, SIZE_MAX};
+    ThreadPool *pool;
+    cr_assert_eq(thread_pool_open(&pool, 3, NULL, NULL), 0);
+    for (int run = 0; run < 20; run++) {
+        Tally bad = {.n_threads = 3, .failing = failing}, good = {.n_threads = 3};
+        Error e = {0};
+        cr_assert_eq(thread_pool_run(pool, ITEMS, (ThreadWork){count_item, &bad}, &e), ERR_CHECK);
+        cr_assert_eq(e.offset, 10);
+        cr_assert_eq(thread_pool_run(pool, ITEMS, (ThreadWork){count_item, &good}, NULL), 0);
+        cr_assert_eq(good.total, ITEMS);
+        cr_assert_not(good.bad_thread);
+    }
+    thread_pool_close(pool);
+}
+
+static double processor_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+Test(core_threads, an_idle_pool_sleeps) {
+    static const unsigned teams[] = {2, 7};
+    for (size_t i = 0; i < 2; i++) {
+        ThreadPool *pool;
+        Tally t = {.n_threads = teams[i]};
+        cr_assert_eq(thread_pool_open(&pool, teams[i], NULL, NULL), 0);
+        cr_assert_eq(thread_pool_run(pool, ITEMS, (ThreadWork){count_item, &t}, NULL), 0);
+        usleep(20000);
+        double before = processor_seconds();
+        usleep(100000);
+        cr_assert_lt(processor_seconds() - before, 0.02);
+        thread_pool_close(pool);
+    }
+}
+
+static void *no_memory(void *context, void *pointer, size_t size) {
+    (void)context, (void)pointer, (void)size;
+    return NULL;
+}
+
+Test(core_threads, a_pool_without_memory) {
+    Allocator allocator = {no_memory, NULL};
+    ThreadPool *pool;
+    Error e = {0};
+    cr_assert_eq(thread_pool_open(&pool, 2, &allocator, &e), ERR_MEMORY);
+    thread_pool_close(NULL);
 }
 
 Test(core_threads, available) {

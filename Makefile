@@ -10,7 +10,7 @@ Q        := $(if $(V),,@)
 say       = $(if $(V),:,printf '  %s %s\n' $(1) $(2))
 
 ROOMS := core model recipes convert runner packager validate
-PKGS  := libcrypto libcjson
+PKGS  := libcrypto libcjson libcurl libzip libzstd
 
 # No -march: a binary built anywhere runs anywhere of its kind. No contraction, no fast-math: the runner's bits are the same
 # on every machine (docs/arithmetic.md).
@@ -40,29 +40,92 @@ below_cli      := cli validate packager convert runner recipes model core
 
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 
-.PHONY: all demo test deps sanitize check-deps format bench bench-quantize fuzz install uninstall clean help unit-tests cli-tests
+.PHONY: all demo test cuda cuda-report check-gpu test-publish test-neon neon deps sanitize check-deps format bench bench-quantize bench-run bench-kernels fuzz install uninstall clean help unit-tests cli-tests
 .DEFAULT_GOAL := all
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-all: $(BUILD)/recast ## build the program as build/recast
+all: $(BUILD)/recast $(if $(filter 1,$(CUDA)),cuda) ## build the program as build/recast
 
 deps: ## install what is missing, through the system's package manager
-	@sh tests/deps.sh
+	@sh tests/deps.sh $(DEPS)
 
 demo: deps ## the main job on the bundled tiny model: derive, convert, validate, package, generate
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@sh tests/demo.sh $(BUILD)/recast
 
+test: DEPS = --cross
 test: deps ## run every test (sets up what it needs)
 	@$(MAKE) --no-print-directory check-deps
+	@$(MAKE) --no-print-directory -j$$(nproc) neon
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit-tests
 	@sh tests/run.sh $(BUILD)
 
 sanitize: deps ## run every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD)/sanitize SANITIZE=1 all unit-tests
 	@sh tests/run.sh $(BUILD)/sanitize
+
+# ---- 64-bit Arm, on a machine of another kind ----
+CROSS    ?= aarch64-linux-gnu-gcc
+ARM64    := $(BUILD)/arm64
+NEON_SRC := $(call sources,runner/cpu) core/cpu.c core/sha256_arm.c $(wildcard core/quantize*.c)
+# Unit tests that test-neon runs: core_NAME, model_NAME, runner_NAME.
+NEON_TESTS ?= core_cpu core_floats core_strict_math core_sha256 $(patsubst tests/unit/test_%.c,%,$(wildcard \
+    tests/unit/test_core_quantize*.c tests/unit/test_runner_cpu*.c tests/unit/test_runner_quantized.c))
+
+neon: ## compile the kernels for 64-bit Arm, if there is a compiler for it (CROSS)
+	@if command -v $(CROSS) >/dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory CC=$(CROSS) BUILD=$(ARM64) PKGS= SANITIZE= $(patsubst %.c,$(ARM64)/obj/%.o,$(NEON_SRC)); \
+	else echo "neon: not compiled: no $(CROSS) (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross)"; fi
+
+test-neon: ## run unit tests for 64-bit Arm in an emulator (NEON_TESTS; sets up what it needs)
+	@sh tests/arm64/setup.sh $(ARM64)/root
+	@mkdir -p $(ARM64)/lib
+	@$(CROSS) -O2 -Itests/arm64 -c tests/arm64/criterion.c -o $(ARM64)/lib/criterion.o
+	@ar rcs $(ARM64)/lib/libcriterion.a $(ARM64)/lib/criterion.o
+	@PKG_CONFIG_SYSROOT_DIR=$(abspath $(ARM64)/root) PKG_CONFIG_LIBDIR=$(abspath $(ARM64)/root)/usr/lib/aarch64-linux-gnu/pkgconfig \
+	    $(MAKE) --no-print-directory -j$$(nproc) CC=$(CROSS) BUILD=$(ARM64) PKGS='libcrypto libcjson' SANITIZE= \
+	    CFLAGS='$(CFLAGS) -Itests/arm64 -L$(ARM64)/lib' $(patsubst %,$(ARM64)/tests/test_%,$(NEON_TESTS))
+	@sh tests/arm64/run.sh $(ARM64) $(ARM64)/root $(NEON_TESTS)
+
+# ---- CUDA: a shared object that the program opens at run time (docs/cuda.md) ----
+# On by default where there is a compiler and a driver, which is where it can run; CUDA=1 and CUDA=0 decide otherwise.
+NVCC       ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
+CUDA       ?= $(if $(and $(NVCC),$(wildcard /proc/driver/nvidia/version /dev/dxg)),1,0)
+CUDA_ARCHS ?= 80 86 89 90 100 120
+CUDA_DEBUG ?=
+CUDA_SRC   := $(wildcard runner/cuda/*.cu runner/cuda/*.cuh runner/cuda/*.h)
+# No contraction, no flush to zero, correctly rounded division and root: the bits are those of the processor.
+CUDA_STRICT = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -diag-suppress 128 -I. $(if $(CUDA_DEBUG),-DRECAST_CUDA_DEBUG -lineinfo)
+CUDA_CODE   = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+              -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+
+cuda: $(if $(NVCC),$(BUILD)/recast_cuda.so) ## build the CUDA runner as build/recast_cuda.so (CUDA_ARCHS, CUDA_DEBUG=1)
+	@$(if $(NVCC),:,echo "cuda: not built: no nvcc (docs/cuda.md says how to get one)")
+
+$(BUILD)/recast_cuda.so: $(CUDA_SRC) core/strict_math.h
+	@mkdir -p $(@D)
+	@$(call say,NVCC,$@)
+	$(Q)$(NVCC) $(CUDA_STRICT) $(CUDA_CODE) --threads 2 -Xptxas -warn-spills,-Werror -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off \
+	    -shared -o $@ runner/cuda/runner.cu
+
+cuda-report: ## registers, shared memory and spills of each kernel, compared with tests/cuda/report.txt (CUDA_ARCHS)
+	@sh tests/cuda/report.sh '$(NVCC)' '$(CUDA_STRICT)' $(CUDA_ARCHS)
+
+check-gpu: all cuda ## on a machine with a GPU: compare it with the processor, bit for bit, and measure it (bench/gpu.sh)
+	@sh bench/gpu.sh $(BUILD)/recast
+
+# The kernels compiled for the processor, for tests on machines without a GPU.
+CXX_OF_CC = $(if $(filter %gcc,$(CC)),$(patsubst %gcc,%g++,$(CC)),c++)
+HOST_CUDA = $(CFLAGS) $(filter-out -std=%,$(STRICT)) -std=c++17 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-unknown-pragmas \
+            -Wno-unused-function -I. -Itests/cuda/host
+$(BUILD)/recast_cuda_host.so: $(CUDA_SRC) core/strict_math.h $(wildcard tests/cuda/host/*)
+	@mkdir -p $(@D)
+	@$(call say,CXX,$@)
+	$(Q)$(CXX_OF_CC) $(HOST_CUDA) -shared -o $@ -x c++ runner/cuda/runner.cu tests/cuda/host/fibers.cpp
+
+$(BUILD)/tests/test_runner_cuda: | $(BUILD)/recast_cuda_host.so
 
 # Seconds that `make fuzz` runs; SEED repeats a run.
 FUZZ_SECONDS ?= 60
@@ -72,6 +135,9 @@ fuzz: ## put random and hostile rows through every quantizer under sanitizers (F
 	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD)/fuzz SANITIZE=1 CFLAGS='-g -fsanitize=float-cast-overflow' \
 	    $(BUILD)/fuzz/fuzz_quantize
 	@$(BUILD)/fuzz/fuzz_quantize $(FUZZ_SECONDS) $(SEED)
+
+test-publish: all $(BUILD)/hub_server ## publish 300 MB to a test server with refusals, dropped connections and kills
+	@sh tests/publish_large.sh $(BUILD)
 
 check-deps: ## fail if a room includes one that stands above it
 	@sh tests/check_deps.sh
@@ -85,21 +151,29 @@ bench: all ## measure conversion beside cp and sha256 (and llama.cpp's converter
 bench-quantize: all ## measure quantization (beside llama-quantize, if LLAMA_QUANTIZE names it)
 	@sh bench/quantize.sh $(BUILD)/recast
 
+bench-run: all ## measure the runner (beside llama-bench, if LLAMA_BENCH names it)
+	@sh bench/run.sh $(BUILD)/recast
+
+bench-kernels: $(BUILD)/lib/runner.a $(BUILD)/lib/core.a ## measure each product kernel: from memory, from cache, many vectors (THREADS, SET)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $(BUILD)/kernels bench/kernels.c $^ $(LIBS)
+	@$(if $(SET),RECAST_CPU=$(SET)) $(BUILD)/kernels $(if $(THREADS),$(THREADS),1)
+
 install: all ## install the program and its recipes under PREFIX (default /usr/local)
 	install -D -m 755 $(BUILD)/recast $(DESTDIR)$(PREFIX)/bin/recast
+	$(if $(wildcard $(BUILD)/recast_cuda.so),install -D -m 755 $(BUILD)/recast_cuda.so $(DESTDIR)$(PREFIX)/lib/recast/recast_cuda.so)
 	install -d $(DESTDIR)$(PREFIX)/share/recast/recipes
-	install -m 644 recipes/*.json $(DESTDIR)$(PREFIX)/share/recast/recipes
+	install -m 644 recipes/*.json packager/gpus.json $(DESTDIR)$(PREFIX)/share/recast/recipes
 	install -D -m 644 docs/recast.1 $(DESTDIR)$(PREFIX)/share/man/man1/recast.1
 	install -D -m 644 cli/recast.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/recast
 
 uninstall: ## remove what install put there
-	rm -rf $(DESTDIR)$(PREFIX)/bin/recast $(DESTDIR)$(PREFIX)/share/recast \
+	rm -rf $(DESTDIR)$(PREFIX)/bin/recast $(DESTDIR)$(PREFIX)/lib/recast $(DESTDIR)$(PREFIX)/share/recast \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/recast.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/recast
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD) out
 
-unit-tests: $(TESTS)
+unit-tests: $(TESTS) $(BUILD)/hub_server
 
 # ---- rules ----
 $(BUILD)/obj/%.o: %.c
@@ -107,8 +181,20 @@ $(BUILD)/obj/%.o: %.c
 	@$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
+# Tables that the program carries: ROOM/NAME.json becomes the array ROOM_NAME_json.
+data_recipes  := $(BUILD)/obj/recipes/releases.json.o
+data_packager := $(BUILD)/obj/packager/gpus.json.o
+$(BUILD)/obj/%.json.c: %.json
+	@mkdir -p $(@D)
+	$(Q){ echo "extern const unsigned char $(subst /,_,$*)_json[]; extern const unsigned long $(subst /,_,$*)_json_size;"; \
+	    echo "const unsigned char $(subst /,_,$*)_json[] = {"; od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; \
+	    echo "}; const unsigned long $(subst /,_,$*)_json_size = sizeof $(subst /,_,$*)_json;"; } >$@
+.PRECIOUS: $(BUILD)/obj/%.json.c
+$(BUILD)/obj/%.json.o: $(BUILD)/obj/%.json.c
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
+
 define room_rule
-$(BUILD)/lib/$(1).a: $$(call objects,$(1))
+$(BUILD)/lib/$(1).a: $$(call objects,$(1)) $$(data_$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	$$(Q)ar rcs $$@ $$^
@@ -127,6 +213,11 @@ $(BUILD)/recast: $(BUILD)/obj/cli/main.o $(call room_libs,$(below_cli))
 $(BUILD)/fuzz_quantize: tests/fuzz_quantize.c $(BUILD)/lib/core.a
 	@$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+# A Hub on this machine that checks every byte: tests publish to it.
+$(BUILD)/hub_server: $(wildcard tests/hub/*.c tests/hub/*.h) $(BUILD)/lib/core.a
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/hub -o $@ $(filter %.c %.a,$^) $(LIBS)
 
 define test_rule
 $(BUILD)/tests/test_$(1)_%: tests/unit/test_$(1)_%.c $$(call room_libs,$$(below_$(1)))

@@ -30,6 +30,8 @@ struct Cli {
     struct ProgressLine *line;
 };
 
+extern const Command command_init, command_publish, command_launch;
+extern const Command command_sign, command_package, command_unpack;
 extern const Command command_build, command_pin, command_convert, command_edit, command_inspect,
     command_compare, command_validate, command_run, command_eval, command_sweep, command_tokenize;
 extern const Command *const commands[]; /* NULL-terminated */

@@ -39,6 +39,7 @@ static void print_result(const BuildResult *r) {
     printf("\nwritten to %s:\n", r->directory);
     for (size_t i = 0; i < r->n_files; i++)
         printf("  %s  %9s  %s\n", r->files[i].sha256, human_bytes(r->files[i].size, size), r->files[i].path);
+    if (r->archive) printf("packed into %s\n", r->archive);
 }
 
 static void say(const char *text) {

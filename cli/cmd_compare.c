@@ -1,5 +1,6 @@
 /* cmd_compare.c -- parameters, keys and tensors in which two models differ, and by how much. */
 #include "cli/compare.h"
+#include "cli/remote_compare.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +87,12 @@ static int cmd_compare(Cli *cli, int argc, char **argv, Error *err) {
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 2, 2, err));
     if (cli->done) return 0;
+    if (is_remote(cli->args.items[0]) || is_remote(cli->args.items[1])) {
+        if (page)
+            return error_set(err, ERR_USAGE,
+                             "--html needs the tensors of both; hf: names are compared by hashes");
+        return remote_compare(cli, cli->args.items[0], cli->args.items[1], err);
+    }
     Subject a, b = {0};
     SameFiles *files = NULL;
     RecipeStack views_a = {0}, views_b = {0};
@@ -110,11 +117,15 @@ const Command command_compare = {
     .name = "compare",
     .summary = "what differs between two models: parameters, keys, tensors, and by how much",
     .usage = "compare A B [--html FILE]",
-    .details = "A and B are checkpoints, GGUFs of any architecture, or recipes. Provenance keys (recast.*) "
-               "are left out. Tensors of any types are compared as numbers, the worst first. Of two GGUFs "
-               "the last line tells which files of B are not in A already.",
+    .details =
+        "A and B are checkpoints, GGUFs of any architecture, or recipes. Provenance keys (recast.*) "
+        "are left out. Tensors of any types are compared as numbers, the worst first. Of two GGUFs "
+        "the last line tells which files of B are not in A already.\n"
+        "hf:user/name[@revision] is a model on the Hub: is that variant untouched? It is answered from the "
+        "hashes of its files,\nits config and GGUF headers, without a download of weights.",
     .examples = "  recast compare Qwen3-30B-A3B/ variant.gguf\n"
                 "  recast compare model-BF16.gguf model-Q4_K_M.gguf --html errors.html\n"
-                "  recast compare a.gguf b.gguf --json\n",
+                "  recast compare a.gguf b.gguf --json\n"
+                "  recast compare hf:Qwen/Qwen3-30B-A3B hf:DavidAU/Qwen3-30B-A6B-16-Extreme\n",
     .run = cmd_compare,
 };

@@ -2,6 +2,7 @@
  * both forms share. */
 #include "cli/convert_job.h"
 #include "cli/fallbacks.h"
+#include "cli/merge_report.h"
 #include "convert/parts.h"
 #include <stdio.h>
 #include <string.h>
@@ -19,14 +20,15 @@ static void print_file(const NamedResult *f) {
     printf("%s  %9s  %s\n", hash, human_bytes(f->result.size, size), f->name);
 }
 
-int convert_print(Cli *cli, const SourceProof *proof, const NamedResult *files, size_t n, cJSON *fallbacks,
-                  const DryRun *dry, Error *err) {
+int convert_print(Cli *cli, const SourceProof *proof, const NamedResult *files, size_t n, const Lora *lora,
+                  cJSON *fallbacks, const DryRun *dry, Error *err) {
     cli_end_progress(cli);
     if (dry && dry->how == PROOF_PLANNED) proof = NULL;
     if (!cli->json) {
         cJSON_Delete(fallbacks);
         if (!cli->quiet && proof && proof->weights_sha256[0])
             printf("weights sha256 %s\n", proof->weights_sha256);
+        if (!cli->quiet && lora && !dry) merge_report_print(lora);
         for (size_t i = 0; i < n; i++) print_file(&files[i]);
         if (dry) dry_run_print(dry);
         return 0;
@@ -42,6 +44,11 @@ int convert_print(Cli *cli, const SourceProof *proof, const NamedResult *files, 
         cJSON_AddItemToArray(array, file);
     }
     if (fallbacks) cJSON_AddItemToObject(doc, "fallbacks", fallbacks);
+    int code = lora && !dry ? merge_report_json(lora, doc, err) : 0;
+    if (code) {
+        cJSON_Delete(doc);
+        return code;
+    }
     if (dry) dry_run_json(dry, doc);
     return cli_print_json(doc, err);
 }
@@ -79,7 +86,7 @@ static int convert(Cli *cli, ConvertArgs *a, Error *err) {
     Subject s;
     TRY(choose_output(a, path, err));
     TRY(subject_open(&s, path, &a->sets, a->output, err));
-    bool recipe_gguf = s.recipe && s.recipe->outputs[a->output - 1].format == OUTPUT_GGUF;
+    bool recipe_gguf = s.recipe && s.recipe->outputs[a->output - 1].format != OUTPUT_HF;
     bool gguf = s.recipe ? recipe_gguf : a->out ? ends_with(a->out, ".gguf") : true;
     ExecuteOptions options = {.threads = cli->threads,
                               .no_hash = a->no_hash,
@@ -158,6 +165,9 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
          &a.part},
         {"--join", 0, OPTION_FLAG, NULL, "check the parts and the source, and give the file its name",
          &a.join},
+        {"--base", 0, OPTION_STRING, "DIR",
+         "SOURCE is an adapter of PEFT for this checkpoint: write it as a GGUF to be kept beside the model",
+         &a.base},
         {"--link", 0, OPTION_FLAG, NULL, "Hugging Face form: hard-link untouched files", &a.link},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 3, err));
@@ -169,20 +179,23 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
     if (a.part) TRY(parse_part(&a, err));
     if ((a.part || a.join) && (a.hash || !a.out || (a.part && a.join)))
         return error_set(err, ERR_USAGE, "--part I/N, then --join, each with -o OUT");
-    return convert(cli, &a, err);
+    if (!a.base) return convert(cli, &a, err);
+    ExecuteOptions options = {.threads = cli->threads, .no_hash = a.no_hash, .progress = &cli->progress};
+    return convert_adapter(cli, &a, cli->args.items[0], options, err);
 }
 
 const Command command_convert = {
     .name = "convert",
     .summary = "write one GGUF, or the Hugging Face form, with provenance",
     .usage = "convert SOURCE -o OUT [--type T] [options]   (also: convert SOURCE OUT T)",
-    .details = "SOURCE is a recipe, a checkpoint directory or a GGUF.",
+    .details = "SOURCE is a recipe, a checkpoint directory or a GGUF; with --base an adapter of PEFT.",
     .examples = "  recast convert Qwen3-30B-A3B/ -o qwen3.gguf --type bf16\n"
                 "  recast convert Qwen3-30B-A3B/ -o qwen3-{type}.gguf --type q4_k_m,q6_k,q8_0\n"
                 "  recast convert qwen3-BF16.gguf qwen3-Q4_K_M.gguf Q4_K_M --imatrix imatrix.gguf\n"
                 "  recast convert variant.gguf -o variant.gguf --split metadata-first\n"
                 "  recast convert recipe.json --output 2 -o out.gguf\n"
                 "  recast convert recipe.json --output 1 --hash\n"
+                "  recast convert my-lora/ --base Qwen3-30B-A3B/ -o my-lora.gguf\n"
                 "  recast convert recipe.json -o out.gguf --part 1/2   # and 2/2, then --join\n",
     .run = cmd_convert,
 };

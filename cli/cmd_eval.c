@@ -1,5 +1,5 @@
 /* cmd_eval.c -- how well a model predicts a text, alone or beside another. */
-#include "cli/cli.h"
+#include "cli/eval_args.h"
 #include "core/input.h"
 #include "core/strict_math.h"
 #include "runner/eval_text.h"
@@ -10,18 +10,11 @@
 
 enum { LARGEST_TEXT = 256 << 20, WINDOW = 2048 };
 
-typedef struct EvalArgs {
-    const char *text, *against, *kv, *activations;
-    uint32_t window, max_tokens, output;
-    OptionList sets;
-    bool llama;
-    RunnerOptions runner;
-} EvalArgs;
-
 /* Both models over one text. */
 typedef struct Evaluation {
     const EvalArgs *args;
     const EvalText *text;
+    const MemoryPlan *memory;
     double *values; /* room for a figure of each position */
 } Evaluation;
 
@@ -98,7 +91,7 @@ static void print_text(const Evaluation *e) {
 
 /* ---- JSON ---- */
 
-static void put_mean(cJSON *o, const char *key, EvalMean m) {
+void eval_put_mean(cJSON *o, const char *key, EvalMean m) {
     cJSON *item = cJSON_AddObjectToObject(o, key);
     cJSON_AddNumberToObject(item, "mean", m.mean);
     cJSON_AddNumberToObject(item, "error", m.error);
@@ -108,8 +101,8 @@ static void put_model(cJSON *doc, const char *key, const Evaluation *e, size_t m
     cJSON *o = cJSON_AddObjectToObject(doc, key);
     EvalMean nll = all(e, model, eval_nll);
     cJSON_AddNumberToObject(o, "perplexity", strict_exp(nll.mean));
-    put_mean(o, "nll", nll);
-    put_mean(o, "entropy", all(e, model, eval_entropy));
+    eval_put_mean(o, "nll", nll);
+    eval_put_mean(o, "entropy", all(e, model, eval_entropy));
     cJSON *list = cJSON_AddArrayToObject(o, "by_position");
     for (uint32_t from = 0, to = 0; next_bucket(&from, &to, e->args->window);) {
         size_t n;
@@ -126,11 +119,11 @@ static void put_model(cJSON *doc, const char *key, const Evaluation *e, size_t m
 
 static void put_comparison(cJSON *doc, const Evaluation *e) {
     cJSON *o = cJSON_AddObjectToObject(doc, "comparison");
-    put_mean(o, "kl", all(e, 1, eval_kl));
+    eval_put_mean(o, "kl", all(e, 1, eval_kl));
     cJSON_AddNumberToObject(o, "kl_99", quantile(e, eval_kl, 0.99));
     cJSON_AddNumberToObject(o, "kl_999", quantile(e, eval_kl, 0.999));
-    put_mean(o, "top1", all(e, 1, eval_same));
-    put_mean(o, "logit_error", all(e, 1, eval_error));
+    eval_put_mean(o, "top1", all(e, 1, eval_same));
+    eval_put_mean(o, "logit_error", all(e, 1, eval_error));
     cJSON_AddNumberToObject(o, "perplexity_ratio",
                             strict_exp(all(e, 1, eval_nll).mean - all(e, 0, eval_nll).mean));
 }
@@ -145,6 +138,7 @@ static int print_json(const Evaluation *e, const char *arithmetic, Error *err) {
     cJSON_AddStringToObject(doc, "arithmetic", arithmetic);
     if (t->n_models == 2) put_model(doc, "against", e, 0);
     put_model(doc, "model", e, t->n_models - 1);
+    memory_plan_put(doc, e->memory);
     if (t->n_models == 2) put_comparison(doc, e);
     return cli_print_json(doc, err);
 }
@@ -152,7 +146,7 @@ static int print_json(const Evaluation *e, const char *arithmetic, Error *err) {
 /* ---- the command ---- */
 
 static int evaluate(Cli *cli, const EvalArgs *a, Runner *const *runners, size_t n, const Tokens *tokens,
-                    Error *err) {
+                    const MemoryPlan *memory, Error *err) {
     EvalText *text;
     EvalTextOptions options = {.window = a->window,
                                .second_half = a->llama,
@@ -160,7 +154,7 @@ static int evaluate(Cli *cli, const EvalArgs *a, Runner *const *runners, size_t 
                                .progress = &cli->progress,
                                .phase = "evaluate"};
     TRY(eval_text(&text, runners, n, tokens->ids, tokens->count, options, NULL, err));
-    Evaluation e = {.args = a, .text = text};
+    Evaluation e = {.args = a, .text = text, .memory = memory};
     e.values = arena_alloc(text->arena, text->n, sizeof *e.values);
     int code = e.values ? 0 : error_memory(err, "the figures");
     cli_end_progress(cli);
@@ -179,7 +173,23 @@ static int same_vocabulary(const Model *a, const Model *b, Error *err) {
                      a->path, b->path);
 }
 
-static int run_models(Cli *cli, EvalArgs *a, const Model *model, const Model *against, const Tokens *tokens,
+/* What is evaluated: a text, or prompts that are made as it goes. */
+typedef struct Input {
+    Vocab *vocab;
+    Tokenizer *tokenizer;
+    Tokens tokens;
+} Input;
+
+static int plan_memory(const Cli *cli, MemoryPlan *plan, const EvalArgs *a, const Model *model,
+                       const Model *against, Error *err) {
+    if (against) TRY(memory_plan_add(plan, against, a->runner, false, err));
+    TRY(memory_plan_add(plan, model, a->runner, false, err));
+    plan->sum.work += eval_room_bytes(&model->params, plan->n_runners, a->window);
+    memory_plan_say(cli, plan);
+    return 0;
+}
+
+static int run_models(Cli *cli, EvalArgs *a, const Model *model, const Model *against, const Input *input,
                       Error *err) {
     Runner *runners[2] = {NULL, NULL};
     size_t n = 0;
@@ -189,33 +199,42 @@ static int run_models(Cli *cli, EvalArgs *a, const Model *model, const Model *ag
     if (a->window > model->params.context && !cli->quiet)
         fprintf(stderr, "recast eval: warning: windows of %u, but the model's context length is %u\n",
                 a->window, model->params.context);
+    MemoryPlan memory = {0};
     int code = against ? same_vocabulary(model, against, err) : 0;
+    if (!code) code = plan_memory(cli, &memory, a, model, against, err);
     if (!code && against) code = runner_open(&runners[n], against, a->runner, NULL, err);
     if (!code && against) n++;
     if (!code) code = runner_open(&runners[n], model, a->runner, NULL, err);
-    if (!code) code = evaluate(cli, a, runners, n + 1, tokens, err);
+    if (!code && a->passkey)
+        code = eval_passkey(cli, a, runners, n + 1, input->tokenizer, &memory, err);
+    else if (!code)
+        code = evaluate(cli, a, runners, n + 1, &input->tokens, &memory, err);
     runner_close(runners[0]);
     runner_close(runners[1]);
     return code;
 }
 
-static int tokenize(Tokens *out, const Model *model, const char *path, Error *err) {
-    Vocab *vocab;
-    Tokenizer *tokenizer = NULL;
+static int read_text(Input *in, const char *path, Error *err) {
     Arena *arena;
     char *text;
     size_t length;
     TRY(arena_open(&arena, NULL, err));
     int code = input_read_file(&text, &length, path, LARGEST_TEXT, arena, err);
-    if (!code) code = vocab_open(&vocab, model, NULL, err);
-    if (!code) {
-        code = tokenizer_open(&tokenizer, vocab, NULL, err);
-        if (!code) code = tokenizer_encode(tokenizer, text, length, out, err);
-        tokenizer_close(tokenizer);
-        vocab_close(vocab);
-    }
+    if (!code) code = tokenizer_encode(in->tokenizer, text, length, &in->tokens, err);
     arena_close(arena);
     return code;
+}
+
+static int open_input(Input *in, const Model *model, const EvalArgs *a, Error *err) {
+    TRY(vocab_open(&in->vocab, model, NULL, err));
+    TRY(tokenizer_open(&in->tokenizer, in->vocab, NULL, err));
+    return a->text ? read_text(in, a->text, err) : 0;
+}
+
+static void close_input(Input *in) {
+    tokens_free(&in->tokens);
+    tokenizer_close(in->tokenizer);
+    vocab_close(in->vocab);
 }
 
 static int parse_types(EvalArgs *a, Error *err) {
@@ -228,8 +247,19 @@ static int parse_types(EvalArgs *a, Error *err) {
     return 0;
 }
 
+static int check_args(EvalArgs *a, Error *err) {
+    if (!a->text && !a->passkey)
+        return error_set(err, ERR_USAGE, "--text FILE is missing (or --passkey LENGTHS)");
+    if (!a->passkey) return 0;
+    if (a->text || a->window || a->llama || a->max_tokens)
+        return error_set(err, ERR_USAGE,
+                         "--passkey makes its own texts; it goes with none of --text, --window, "
+                         "--tokens and --llama");
+    return eval_passkey_parse(a, err);
+}
+
 static int cmd_eval(Cli *cli, int argc, char **argv, Error *err) {
-    EvalArgs a = {.kv = "f32", .activations = "q8"};
+    EvalArgs a = {.kv = "f32", .activations = "q8", .depths = "0,25,50,75,100", .grid = {.trials = 5}};
     const OptionSpec specs[] = {
         {"--text", 'f', OPTION_STRING, "FILE", "the text", &a.text},
         {"--against", 0, OPTION_STRING, "MODEL", "compare with this model's predictions, in the same walk",
@@ -238,6 +268,13 @@ static int cmd_eval(Cli *cli, int argc, char **argv, Error *err) {
         {"--tokens", 'n', OPTION_U32, "N", "only the first N tokens of the text", &a.max_tokens},
         {"--llama", 0, OPTION_FLAG, NULL,
          "score as llama-perplexity does: the second half of each whole window", &a.llama},
+        {"--passkey", 0, OPTION_STRING, "N,N,...",
+         "instead of a text: find a number that is hidden in so many tokens", &a.passkey},
+        {"--depths", 0, OPTION_STRING, "D,D,...",
+         "with --passkey: where it is hidden, in percent (0,25,50,75,100)", &a.depths},
+        {"--trials", 0, OPTION_U32, "N", "with --passkey: numbers for each length and depth (5)",
+         &a.grid.trials},
+        {"--seed", 0, OPTION_U64, "S", "with --passkey: of numbers and texts (0)", &a.grid.seed},
         {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f32 (default), f16 or q8_0", &a.kv},
         {"--activations", 0, OPTION_STRING, "TYPE", "that quantized weights meet: q8 (default) or f32",
          &a.activations},
@@ -247,16 +284,16 @@ static int cmd_eval(Cli *cli, int argc, char **argv, Error *err) {
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
-    if (!a.text) return error_set(err, ERR_USAGE, "--text FILE is missing");
+    TRY(check_args(&a, err));
     TRY(parse_types(&a, err));
     Subject s, other = {0};
-    Tokens tokens;
-    tokens_init(&tokens, NULL);
+    Input input = {0};
+    tokens_init(&input.tokens, NULL);
     TRY(subject_open(&s, cli->args.items[0], &a.sets, a.output, err));
     int code = a.against ? subject_open(&other, a.against, NULL, 0, err) : 0;
-    if (!code) code = tokenize(&tokens, s.model, a.text, err);
-    if (!code) code = run_models(cli, &a, s.model, a.against ? other.model : NULL, &tokens, err);
-    tokens_free(&tokens);
+    if (!code) code = open_input(&input, s.model, &a, err);
+    if (!code) code = run_models(cli, &a, s.model, a.against ? other.model : NULL, &input, err);
+    close_input(&input);
     subject_close(&other);
     subject_close(&s);
     return code;
@@ -265,11 +302,16 @@ static int cmd_eval(Cli *cli, int argc, char **argv, Error *err) {
 const Command command_eval = {
     .name = "eval",
     .summary = "perplexity of a model on a text, and how it differs from another",
-    .usage = "eval MODEL --text FILE [--against MODEL] [options]",
-    .details = "Plain windows, each scored from its second token on, or, with --llama, what llama-perplexity "
-               "computes. All weights\n"
-               "are read once a window, so a model larger than memory can be judged.",
-    .examples = "  recast eval model-Q4_K_M.gguf --text wiki.txt --against model-BF16.gguf\n"
-                "  recast eval recipe.json --text book.txt --window 8192 --tokens 65536\n",
+    .usage = "eval MODEL (--text FILE | --passkey N,N,...) [--against MODEL] [options]",
+    .details =
+        "Plain windows, each scored from its second token on, or, with --llama, what llama-perplexity "
+        "computes. All weights\n"
+        "are read once a window, so a model larger than memory can be judged. With --passkey: does it find a "
+        "number that is hidden\n"
+        "in a long text?",
+    .examples =
+        "  recast eval model-Q4_K_M.gguf --text wiki.txt --against model-BF16.gguf\n"
+        "  recast eval recipe.json --text book.txt --window 8192 --tokens 65536\n"
+        "  recast eval model.gguf --passkey 8192,32768,131072 --depths 0,50,100 --trials 10 --kv f16\n",
     .run = cmd_eval,
 };

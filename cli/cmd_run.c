@@ -1,4 +1,5 @@
 /* cmd_run.c -- generate with a model: greedy unless --temp; a text, a question, or a conversation. */
+#include "cli/adapters.h"
 #include "cli/run.h"
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,11 @@ static int parse_activations(RunArgs *a, Error *err) {
     else if (strcmp(a->activations, "q8"))
         return error_set(err, ERR_USAGE, "--activations takes q8 or f32, not \"%s\"", a->activations);
     return 0;
+}
+
+static int parse_device(RunArgs *a, Error *err) {
+    if (device_by_name(&a->runner.device, a->device)) return 0;
+    return error_set(err, ERR_USAGE, "--device takes auto, cpu or cuda, not \"%s\"", a->device);
 }
 
 static int parse_kv(RunArgs *a, Error *err) {
@@ -26,16 +32,19 @@ static uint32_t choose_tokens(const RunArgs *a, const ModelParams *p, size_t n_p
 }
 
 /* The context to make room for: what was asked, or what the prompt and the answer need, up to the model's
- * own. A model may be run beyond its context length, with a warning: recipes are where that is an error. */
+ * own; one that slides has the model's where nobody says. A model may be run beyond its context length, with
+ * a warning: recipes are where that is an error. */
 static int choose_context(Cli *cli, RunArgs *a, const ModelParams *p, size_t n_prompt, const char **warning,
                           Error *err) {
     uint64_t needed = (uint64_t)n_prompt + a->n;
     if (needed > UINT32_MAX)
         return error_set(err, ERR_LIMIT, "%llu positions are too many", (unsigned long long)needed);
-    if (a->runner.context && needed > a->runner.context)
+    if (a->slide && !a->runner.context) a->runner.context = p->context;
+    if (a->runner.context && needed > a->runner.context && !a->slide)
         return error_set(err, ERR_LIMIT,
-                         "the prompt has %zu tokens and -n is %u: together more than --context %u", n_prompt,
-                         a->n, a->runner.context);
+                         "the prompt has %zu tokens and -n is %u: together more than --context %u; raise it, "
+                         "generate fewer, or --slide",
+                         n_prompt, a->n, a->runner.context);
     uint32_t asked = a->runner.context ? a->runner.context : (uint32_t)needed;
     if (asked > p->context) {
         *warning = "beyond the model's context length";
@@ -43,31 +52,36 @@ static int choose_context(Cli *cli, RunArgs *a, const ModelParams *p, size_t n_p
             fprintf(stderr, "recast run: warning: %u positions, but the model's context length is %u\n",
                     asked, p->context);
     }
-    a->runner.context = (uint32_t)needed;
+    if (needed < a->runner.context || !a->slide) a->runner.context = (uint32_t)needed;
     return 0;
 }
 
 static int run_prompt(Cli *cli, RunArgs *a, const RunModel *m, const Tokens *prompt, Error *err) {
     Runner *runner = NULL;
     Generation *g = NULL;
+    MemoryPlan memory = {0};
     const char *warning = NULL;
     Answer answer;
     int code = answer_open(&answer, a, m->tokenizer, !cli->json, err);
     a->n = choose_tokens(a, &m->model->params, prompt->count);
     if (!code) code = choose_context(cli, a, &m->model->params, prompt->count, &warning, err);
     a->runner.threads = cli->threads;
+    if (!code) code = memory_plan_add(&memory, m->model, a->runner, false, err);
+    if (!code) memory_plan_say(cli, &memory);
     if (!code) code = runner_open(&runner, m->model, a->runner, NULL, err);
+    if (!code) run_print_device(cli, runner);
     if (!code)
         code = generate(&g, runner, prompt->ids, prompt->count, a->sample, answer_options(&answer, a, a->n),
                         NULL, err);
     if (!code) code = answer_finish(&answer, err);
     if (!code && cli->json)
-        code = run_print_json(a, prompt, g, &answer, m->model->params.n_vocab, warning, err);
+        code = run_print_json(a, prompt, g, &answer, m->model->params.n_vocab, warning, &memory, err);
     if (!code && !cli->json) {
         putchar('\n');
         fflush(stdout);
-        run_print_summary(cli, prompt, g);
     }
+    if (!code) run_print_slid(cli, runner, g);
+    if (!code && !cli->json) run_print_summary(cli, prompt, g);
     answer_close(&answer);
     generation_close(g);
     runner_close(runner);
@@ -116,13 +130,18 @@ static int check_args(const Cli *cli, const RunArgs *a, Error *err) {
     if (a->raw && (a->system || a->no_thinking))
         return error_set(err, ERR_USAGE, "--raw uses no template, and so knows no %s",
                          a->system ? "--system" : "--no-thinking");
+    if (a->slide && (!a->prompt || a->recompute))
+        return error_set(err, ERR_USAGE, "--slide %s",
+                         a->prompt ? "and --recompute exclude each other"
+                                   : "goes with -p TEXT: a conversation never drops anything");
     if (!a->prompt && cli->json)
         return error_set(err, ERR_USAGE, "a conversation has no --json; give -p TEXT");
     return 0;
 }
 
 static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
-    RunArgs a = {.n = RUN_TOKENS_ABSENT, .kv = "f16", .activations = "q8", .sample = {.top_p = 1}};
+    RunArgs a = {
+        .n = RUN_TOKENS_ABSENT, .kv = "f16", .activations = "q8", .device = "auto", .sample = {.top_p = 1}};
     const OptionSpec specs[] = {
         {"--prompt", 'p', OPTION_STRING, "TEXT",
          "what to continue (special tokens as <|im_start|> are understood)", &a.prompt},
@@ -149,15 +168,22 @@ static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
         {"--raw", 0, OPTION_FLAG, NULL, "with --chat: no template, the text as it is", &a.raw},
         {"--context", 0, OPTION_U32, "N", "positions that prompt and answer may take together",
          &a.runner.context},
+        {"--slide", 0, OPTION_FLAG, NULL,
+         "beyond the context, go on without the oldest tokens (docs/generation.md)", &a.slide},
         {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f16 (default), f32 or q8_0", &a.kv},
         {"--activations", 0, OPTION_STRING, "TYPE", "that quantized weights meet: q8 (default) or f32",
          &a.activations},
+        {"--device", 0, OPTION_STRING, "NAME",
+         "auto (default: a GPU if there is one), cpu or cuda; changes no bit (docs/cuda.md)", &a.device},
         {"--rope-length", 0, OPTION_U32, "L", "dynamic RoPE: one table, for length L", &a.runner.rope_length},
         {"--recompute", 0, OPTION_FLAG, NULL,
          "run the whole sequence for each token (dynamic RoPE as transformers does it)", &a.recompute},
         {"--prefill-chunk", 0, OPTION_U32, "N", "prompt tokens a step; changes no bit", &a.chunk},
         {"--ignore-end", 0, OPTION_FLAG, NULL, "go on after an end-of-text token", &a.ignore_end},
         {"--top", 0, OPTION_U32, "N", "with --json: the N largest logits after the prompt", &a.top},
+        {"--lora", 0, OPTION_LIST, "A[:SCALE]",
+         "put an adapter beside the model: PEFT's directory or an adapter GGUF (may be repeated)",
+         &a.adapters},
         {"--set", 0, OPTION_LIST, "KEY=VALUE", "change a value of the recipe", &a.sets},
         {"--output", 0, OPTION_U32, "N", "run the recipe's N-th output instead of the unconverted weights",
          &a.output},
@@ -165,19 +191,24 @@ static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     TRY(check_args(cli, &a, err));
+    TRY(parse_device(&a, err));
     TRY(parse_kv(&a, err));
     TRY(parse_activations(&a, err));
     Subject s;
     Vocab *vocab = NULL;
     Tokenizer *tokenizer = NULL;
     TRY(subject_open(&s, cli->args.items[0], &a.sets, a.output, err));
-    int code = vocab_open(&vocab, s.model, NULL, err);
+    Model *beside = NULL;
+    int code = adapters_open(&beside, s.model, &a.adapters, err);
+    if (beside) s.model = beside;
+    if (!code) code = vocab_open(&vocab, s.model, NULL, err);
     if (!code) code = tokenizer_open(&tokenizer, vocab, NULL, err);
     RunModel m = {.model = s.model, .tokenizer = tokenizer};
     if (!code && a.chat && !a.raw) code = choose_template(&m.tmpl, &a, vocab, err);
     if (!code) code = a.prompt ? run_text(cli, &a, &m, err) : run_conversation(cli, &a, &m, err);
     tokenizer_close(tokenizer);
     vocab_close(vocab);
+    model_close(beside);
     subject_close(&s);
     return code;
 }

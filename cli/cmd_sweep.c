@@ -10,7 +10,7 @@
 enum { LARGEST_TEXT = 256 << 20 };
 
 typedef struct SweepArgs {
-    const char *text, *experts, *rope, *windows, *kv, *html, *csv;
+    const char *text, *experts, *rope, *windows, *kv, *html, *csv, *picture;
     uint32_t max_tokens;
     bool no_speed;
     SweepOptions options;
@@ -125,9 +125,23 @@ static int tokenize(Tokens *out, const Model *model, const char *path, Arena *ar
 static int report(Cli *cli, const Sweep *s, const SweepArgs *a, Error *err) {
     cli_end_progress(cli);
     if (a->csv) TRY(sweep_csv(s, a->csv, err));
+    if (a->picture) TRY(sweep_picture(s, a->picture, err));
     if (a->html) TRY(sweep_page(s, a->html, err));
     if (cli->json) return cli_print_json(sweep_json(s), err);
     sweep_print(s);
+    return 0;
+}
+
+/* All settings are there at the same time, each with its own cache; the weights are the same. */
+static int plan_memory(const Cli *cli, Sweep *s, const SweepArgs *a, Error *err) {
+    RunnerOptions options = a->options.runner;
+    options.context = sweep_context(s);
+    for (size_t i = 0; i < s->n_settings; i++) {
+        const Model *m = s->settings[i].model;
+        TRY(memory_plan_add(&s->memory, m ? m : s->model, options, i > 0, err));
+    }
+    s->memory.sum.work += eval_room_bytes(&s->model->params, s->n_settings, options.context);
+    memory_plan_say(cli, &s->memory);
     return 0;
 }
 
@@ -139,6 +153,7 @@ static int sweep(Cli *cli, const Model *model, SweepArgs *a, Error *err) {
     int code = choose_settings(&s, a, err);
     if (!code) code = tokenize(&tokens, model, a->text, s.arena, err);
     if (!code && !tokens.count) code = error_set(err, ERR_USAGE, "%s has no tokens", a->text);
+    if (!code) code = plan_memory(cli, &s, a, err);
     if (!code) code = sweep_measure(&s, tokens.ids, tokens.count, a->options, err);
     if (!code) code = report(cli, &s, a, err);
     for (size_t i = 0; s.settings && i < s.n_settings; i++) {
@@ -163,6 +178,8 @@ static int cmd_sweep(Cli *cli, int argc, char **argv, Error *err) {
         {"--no-speed", 0, OPTION_FLAG, NULL, "don't measure tokens a second", &a.no_speed},
         {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f32 (default), f16 or q8_0", &a.kv},
         {"--html", 0, OPTION_STRING, "FILE", "one page with pictures", &a.html},
+        {"--picture", 0, OPTION_STRING, "FILE.svg",
+         "the pictures alone, without speeds, for a model card (package.sweep of a recipe)", &a.picture},
         {"--csv", 0, OPTION_STRING, "FILE", "a table, without speeds", &a.csv},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));

@@ -1,5 +1,7 @@
 /* cmd_validate.c -- all checks that apply to an artifact or a package. */
 #include "cli/cli.h"
+#include "cli/trust.h"
+#include "cli/unpacked.h"
 #include "core/json.h"
 #include "core/output.h"
 #include "validate/validate.h"
@@ -37,10 +39,10 @@ static int print_report(const Cli *cli, const Report *report, const char *path, 
     return code;
 }
 
-static int validate(Cli *cli, ValidateOptions *options, const char *require, const char *report_path,
-                    Error *err) {
+static int validate(Cli *cli, const char *path, ValidateOptions *options, const char *require,
+                    const char *report_path, Error *err) {
     Report *report;
-    TRY(validate_path(&report, cli->args.items[0], options, err));
+    TRY(validate_path(&report, path, options, err));
     int code = require ? validate_require(report, require, err) : 0;
     if (!code) code = report_ok(report, err);
     cli_end_progress(cli);
@@ -52,14 +54,19 @@ static int validate(Cli *cli, ValidateOptions *options, const char *require, con
 
 static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
     const char *source_path = NULL, *recipe_path = NULL, *require = NULL, *report_path = NULL;
-    OptionList sets = {.count = 0};
+    OptionList sets = {.count = 0}, adapters = {.count = 0};
+    Trust trust = {0};
+    Unpacked unpacked = {0};
     const OptionSpec specs[] = {
         {"--source", 0, OPTION_STRING, "DIR", "the checkpoint that it claims to come from", &source_path},
         {"--recipe", 0, OPTION_STRING, "R.json", "the recipe to hold it to (default: the package's own)",
          &recipe_path},
         {"--set", 0, OPTION_LIST, "KEY=VALUE", "change a value of that recipe", &sets},
+        {"--lora", 0, OPTION_LIST, "DIR", "where an adapter is that was merged (once for each, in order)",
+         &adapters},
         {"--require", 0, OPTION_STRING, "GROUPS",
-         "structure,hashes,source,rebuild,generation,quality: \"not run\" then fails", &require},
+         "structure,hashes,source,rebuild,generation,quality,signature: \"not run\" then fails", &require},
+        TRUST_OPTIONS(trust),
         {"--report", 0, OPTION_STRING, "FILE", "write the report there (NAME.xml: JUnit; with --json: JSON)",
          &report_path},
     };
@@ -71,29 +78,44 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
     warn_interrupted_edit(cli, cli->args.items[0]);
     Model *source = NULL;
     Recipe *recipe = NULL;
-    int code = 0;
-    if (recipe_path) code = recipe_load(&recipe, recipe_path, sets.items, sets.count, NULL, err);
+    const char *path = cli->args.items[0];
+    int code = trust_open(&trust, err);
+    if (!code) code = unpacked_open(&unpacked, &path, &(ArchiveOptions){.progress = &cli->progress}, err);
+    if (!code && recipe_path) code = recipe_load(&recipe, recipe_path, sets.items, sets.count, NULL, err);
+    if (!code && recipe) code = recipe_set_adapters(recipe, adapters.items, adapters.count, err);
     if (!code && source_path) code = model_open(&source, source_path, NULL, err);
     ValidateOptions options = {.source = source,
                                .recipe = recipe,
                                .commit = recipe ? recipe->commit : NULL,
+                               .n_adapters = adapters.count,
+                               .adapters = adapters.items,
+                               .key = trust.key,
+                               .roots = trust.roots,
+                               .n_ignored = trust.ignored.count,
+                               .ignored = trust.ignored.items,
+                               .evidence = unpacked.evidence,
                                .threads = cli->threads,
                                .progress = &cli->progress};
-    if (!code) code = validate(cli, &options, require, report_path, err);
+    if (!code) code = validate(cli, path, &options, require, report_path, err);
     model_close(source);
     recipe_close(recipe);
+    trust_close(&trust);
+    unpacked_close(&unpacked);
     return code;
 }
 
 const Command command_validate = {
     .name = "validate",
     .summary = "check an artifact or a package: structure, hashes, source, rebuild, generation",
-    .usage = "validate PATH [--source DIR] [--recipe R.json] [--require GROUPS] [--report FILE]",
-    .details = "PATH is a package directory, a GGUF or a checkpoint. Each check passes, fails, or is \"not "
+    .usage =
+        "validate PATH [--source DIR] [--recipe R.json] [--key PUB.pem | --trust CA.pem] [--require GROUPS] "
+        "[--report FILE]",
+    .details = "PATH is a package (a directory or an archive of one), a GGUF or a checkpoint. Each check "
+               "passes, fails, or is \"not "
                "run\" with the reason.\n"
                "The verdict says what was shown: \"consistent\" (agrees with its own manifest), \"derived\" "
                "(follows from the\n"
-               "source that was supplied). Exit status 1 if a check fails.",
+               "source that was supplied), \"signed by KEY\". Exit status 1 if a check fails.",
     .examples = "  recast validate out/tiny-extreme\n"
                 "  recast validate out/tiny-extreme --source tests/data/tiny-qwen3moe --require "
                 "hashes,source,rebuild,generation\n"

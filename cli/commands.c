@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 const Command *const commands[] = {
-    &command_build,    &command_pin, &command_convert, &command_edit,  &command_inspect,  &command_compare,
-    &command_validate, &command_run, &command_eval,    &command_sweep, &command_tokenize, NULL,
+    &command_init,    &command_build,    &command_pin,  &command_convert, &command_edit,   &command_inspect,
+    &command_compare, &command_validate, &command_run,  &command_eval,    &command_sweep,  &command_tokenize,
+    &command_package, &command_unpack,   &command_sign, &command_publish, &command_launch, NULL,
 };

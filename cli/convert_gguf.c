@@ -5,6 +5,7 @@
 #include "convert/parts.h"
 #include "convert/produce.h"
 #include "core/input.h"
+#include "model/lora_gguf.h"
 #include "model/views.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,16 @@ static int stored_type(const Preset **out, const Model *m, Error *err) {
                      dtype_name(type));
 }
 
+/* What is wrong with a word of the command line is usage; in a file it is the file's format. */
+static int add_word(TensorTypes *types, const char *word, Error *err) {
+    Error found = {0};
+    int code = tensor_types_add_word(types, word, strlen(word), &found);
+    if (code == ERR_FORMAT || code == ERR_RECIPE)
+        return error_set(err, ERR_USAGE, "--tensor-type: %s", found.message);
+    if (code && err) *err = found;
+    return code;
+}
+
 /* What --imatrix, --tensor-type and the like say goes for every type that has blocks. */
 static int add_options(Job *j, OutputTypes *t, Error *err) {
     const ConvertArgs *a = j->args;
@@ -69,8 +80,7 @@ static int add_options(Job *j, OutputTypes *t, Error *err) {
     t->output_type = j->output_type;
     if (a->tensor_types.count || a->tensor_type_file) TRY(tensor_types_open(&t->tensor_types, NULL, err));
     for (size_t i = 0; i < a->tensor_types.count; i++)
-        TRY(tensor_types_add_word(t->tensor_types, a->tensor_types.items[i], strlen(a->tensor_types.items[i]),
-                                  err));
+        TRY(add_word(t->tensor_types, a->tensor_types.items[i], err));
     if (a->tensor_type_file) {
         char *text;
         size_t length;
@@ -207,7 +217,8 @@ static int derive(Job *j, Target *t, Error *err) {
                                  .proof = proof,
                                  .output = t->type,
                                  .n_changes = t->model->n_changes,
-                                 .changes = t->model->changes};
+                                 .changes = t->model->changes,
+                                 .lora = t->model->lora};
     if (!s->recipe) return 0;
     t->provenance.repo = s->recipe->repo;
     t->provenance.license = s->recipe->license;
@@ -253,6 +264,12 @@ static const char *nameless(const Job *j, const Production *p, size_t output) {
                         shards);
 }
 
+/* What was merged into the weights; an adapter that is written as such is merged into nothing. */
+static const Lora *merged_by(const Job *j) {
+    const Model *m = j->targets[0].model;
+    return is_lora_gguf(m) ? NULL : m->lora;
+}
+
 static int print(Job *j, const Production *p, const DryRun *dry, Error *err) {
     size_t n = p->conversion.n_outputs;
     NamedResult *files = arena_alloc(j->arena, n, sizeof *files);
@@ -265,21 +282,24 @@ static int print(Job *j, const Production *p, const DryRun *dry, Error *err) {
     }
     cJSON *fallbacks = NULL;
     for (size_t i = 0; i < j->n; i++) fallbacks_json(j->targets[i].model, j->targets[i].type, &fallbacks);
-    return convert_print(j->cli, j->settled.proof, files, n, fallbacks, dry, err);
+    return convert_print(j->cli, j->settled.proof, files, n, merged_by(j), fallbacks, dry, err);
 }
 
 static int execute(Job *j, Production *p, ExecuteOptions options, Error *err) {
     const ConvertArgs *a = j->args;
     ProofHow how = j->settled.how;
     DryRun dry = {.how = how, .path = a->hash ? NULL : a->out};
+    const Lora *lora = merged_by(j);
     if (how == PROOF_PROMISED || how == PROOF_PLANNED) p->conversion.source = j->subject->source;
     if (how == PROOF_PROMISED) p->conversion.promised = j->settled.proof;
     if (a->part_index && !a->dry_run) return write_part(j, p->conversion.outputs[0].plan, options, err);
     if (a->dry_run)
         TRY(convert_estimate(&dry.estimate, &p->conversion, proof_passes(how), options, err));
-    else if (a->join)
+    else if (a->join && lora) /* other processes made the parts */
+        TRY(lora_finish(lora, options.threads, err));
+    if (a->join && !a->dry_run)
         TRY(parts_join(&p->conversion, options, err));
-    else
+    else if (!a->dry_run)
         TRY(convert_execute(&p->conversion, options, err));
     return print(j, p, a->dry_run ? &dry : NULL, err);
 }

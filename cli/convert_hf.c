@@ -54,7 +54,8 @@ static int write_hf(Cli *cli, const ConvertArgs *a, const Subject *s, const Sett
     for (size_t i = 0; !code && i < plan->n_files; i++)
         named[i] = (NamedResult){plan->files[i].name, results[i]};
     if (!code)
-        code = convert_print(cli, settled->proof, named, plan->n_files, NULL, a->dry_run ? &dry : NULL, err);
+        code = convert_print(cli, settled->proof, named, plan->n_files, s->model->lora, NULL,
+                             a->dry_run ? &dry : NULL, err);
     free(named);
     free(results);
     hf_plan_close(plan);

@@ -8,6 +8,7 @@
 
 typedef struct ConvertArgs {
     const char *out, *type, *split, *part;
+    const char *base; /* of an adapter; NULL: the source is none */
     const char *imatrix, *output_type, *embedding_type, *tensor_type_file;
     OptionList sets, tensor_types;
     uint32_t output; /* 1-based; 0: no recipe */
@@ -29,10 +30,14 @@ typedef struct NamedResult {
     FileResult result;
 } NamedResult;
 
-/* The files, on stdout. fallbacks: a JSON array, taken; NULL: none. dry: NULL if it was done. */
-int convert_print(Cli *cli, const SourceProof *proof, const NamedResult *files, size_t n, cJSON *fallbacks,
-                  const DryRun *dry, Error *err) MUST_CHECK;
+/* The files, on stdout. lora: what was merged, NULL: nothing. fallbacks: a JSON array, taken; NULL: none.
+ * dry: NULL if it was done. */
+int convert_print(Cli *cli, const SourceProof *proof, const NamedResult *files, size_t n, const Lora *lora,
+                  cJSON *fallbacks, const DryRun *dry, Error *err) MUST_CHECK;
 
+/* convert_adapter.c: PEFT's directory to llama.cpp's adapter GGUF. */
+int convert_adapter(Cli *cli, const ConvertArgs *a, const char *adapter, ExecuteOptions options,
+                    Error *err) MUST_CHECK;
 /* convert_gguf.c, convert_hf.c: the two forms. */
 int convert_gguf(Cli *cli, const ConvertArgs *a, const Subject *s, ExecuteOptions options,
                  Error *err) MUST_CHECK;

@@ -47,6 +47,13 @@ static int report(Cli *cli, int code, const Error *err) {
     return error_exit_status((ErrorCode)code);
 }
 
+/* What stands before any command. A full disk or a closed pipe must not look like success. */
+static int written(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    fprintf(stderr, "recast: writing to standard output failed\n");
+    return error_exit_status(ERR_IO);
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         print_usage(stderr);
@@ -54,11 +61,11 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         print_usage(stdout);
-        return 0;
+        return written();
     }
     if (!strcmp(argv[1], "--version")) {
         printf("recast %s\n", RECAST_VERSION);
-        return 0;
+        return written();
     }
     const Command *command = find_command(argv[1]);
     if (!command) return unknown_command(argv[1]);

@@ -167,7 +167,7 @@ static void draw_series(Buffer *b, const PageSeries *s, size_t colour, const Pla
     buffer_text(b, "</text>\n");
 }
 
-void page_chart(Buffer *b, const PageChart *c) {
+static void draw_chart(Buffer *b, const PageChart *c) {
     double y_low = INFINITY, y_high = -INFINITY;
     Places x = {.n = 0};
     for (size_t k = 0; k < c->n_series; k++)
@@ -179,10 +179,30 @@ void page_chart(Buffer *b, const PageChart *c) {
             if (s->high) cover(&y_low, &y_high, s->high[i]);
         }
     Axis y = axis_of(y_low, y_high);
+    draw_axes(b, c, &x, &y);
+    for (size_t k = 0; k < c->n_series; k++) draw_series(b, &c->series[k], k, &x, &y);
+}
+
+void page_chart(Buffer *b, const PageChart *c) {
     buffer_printf(b, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
     page_text(b, c->title);
     buffer_text(b, "\">\n");
-    draw_axes(b, c, &x, &y);
-    for (size_t k = 0; k < c->n_series; k++) draw_series(b, &c->series[k], k, &x, &y);
+    draw_chart(b, c);
+    buffer_text(b, "</svg>\n");
+}
+
+void page_picture(Buffer *b, const PageChart *charts, size_t n) {
+    int height = HEIGHT * (int)n;
+    buffer_printf(
+        b,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">"
+        "<style>text{font:12px system-ui,sans-serif;fill:#333}.title{font-weight:600}.grid{stroke:#ddd}"
+        "</style>\n<rect width=\"%d\" height=\"%d\" fill=\"#fafafa\"/>\n",
+        WIDTH, height, WIDTH, height, WIDTH, height);
+    for (size_t i = 0; i < n; i++) {
+        buffer_printf(b, "<g transform=\"translate(0 %d)\">\n", HEIGHT * (int)i);
+        draw_chart(b, &charts[i]);
+        buffer_text(b, "</g>\n");
+    }
     buffer_text(b, "</svg>\n");
 }

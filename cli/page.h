@@ -27,6 +27,9 @@ typedef struct PageChart {
  * numbers. Values that are not finite are left out. */
 void page_chart(Buffer *b, const PageChart *chart);
 
+/* One SVG of its own with charts below each other: a file that needs nothing else. */
+void page_picture(Buffer *b, const PageChart *charts, size_t n);
+
 /* A colour for the i-th thing, far from its neighbours': "hsl(274 65% 45%)". */
 void page_colour(Buffer *b, size_t i);
 

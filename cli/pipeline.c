@@ -7,7 +7,11 @@
 #include "convert/produce.h"
 #include "core/output.h"
 #include "model/views.h"
+#include "packager/archive.h"
+#include "packager/evidence.h"
 #include "packager/package.h"
+#include "packager/sign.h"
+#include "validate/prompts.h"
 #include "validate/quality.h"
 #include "validate/validate.h"
 #include <dirent.h>
@@ -32,8 +36,10 @@ typedef struct Build {
     Artifact *artifacts; /* one an output */
     ManifestFile *files; /* of all artifacts */
     size_t n_files, files_capacity;
+    const char *const *prompts; /* as the models get them */
     GenerationRecord *generations;
     size_t n_generations;
+    SignKey *key; /* package.sign_key; NULL: none */
 } Build;
 
 /* Replacing is for an older package only, so that a slip of the hand can't take a home directory. */
@@ -72,10 +78,14 @@ static int work_key(char key[SHA256_HEX], const Recipe *r, Error *err) {
 static int open_all(Build *b, Error *err) {
     const BuildOptions *o = b->options;
     const char *directory;
+    char *picture;
+    size_t length;
     TRY(recipe_load(&b->recipe, o->recipe_path, o->sets, o->n_sets, o->allocator, err));
     TRY(recipe_locate(b->recipe, o->cache_root, &directory, &b->commit, err));
     TRY(model_open(&b->source, directory, o->allocator, err));
     TRY(recipe_override_open(&b->derived, b->recipe, b->source, o->allocator, err));
+    int code = o->no_generate ? 0 : prompt_texts(&b->prompts, b->recipe, b->derived.top, b->arena, err);
+    if (code) return error_wrap(err, code, "%s", o->recipe_path);
     b->stacks = arena_alloc(b->arena, b->recipe->n_outputs, sizeof *b->stacks);
     b->artifacts = arena_alloc(b->arena, b->recipe->n_outputs, sizeof *b->artifacts);
     b->generations =
@@ -86,9 +96,11 @@ static int open_all(Build *b, Error *err) {
     if (b->recipe->eval_text && access(b->recipe->eval_text, R_OK) != 0)
         return error_sys(err, ERR_IO, errno, "%s: validate.text: can't read %s", o->recipe_path,
                          b->recipe->eval_text);
+    if (b->recipe->sweep) TRY(package_read_picture(&picture, &length, b->recipe->sweep, b->arena, err));
     const char *final = o->directory ? o->directory : b->recipe->name;
     b->result->directory = arena_string(b->arena, final);
     TRY(check_directory(final, o->replace, err));
+    if (b->recipe->sign_key) TRY(sign_key_open(&b->key, b->recipe->sign_key, err));
     if (o->dry_run) return 0;
     if (o->journal_seconds <= 0)
         return output_dir_create(&b->directory, final, o->replace, o->allocator, err);
@@ -141,6 +153,7 @@ static Provenance provenance_of(const Build *b, size_t i, const char *derivation
                         .proof = b->proof,
                         .n_changes = b->derived.top->n_changes,
                         .changes = b->derived.top->changes,
+                        .lora = b->stacks[i].top->lora,
                         .output = r->outputs[i].type_name,
                         .license = r->license,
                         .author = r->author,
@@ -216,7 +229,7 @@ static int write_ggufs(Build *b, Error *err) {
     size_t *outputs = arena_alloc(b->arena, max, sizeof *outputs);
     if (!products || !outputs) return error_memory(err, "the build");
     for (size_t i = 0; i < max; i++) {
-        if (b->recipe->outputs[i].format != OUTPUT_GGUF) continue;
+        if (b->recipe->outputs[i].format == OUTPUT_HF) continue;
         TRY(plan_gguf(b, i, &products[n], err));
         outputs[n++] = i;
     }
@@ -266,8 +279,8 @@ static int name_artifact(Build *b, size_t i, Error *err) {
     a->path = recipe_output_name(b->recipe, i);
     a->format = output->format == OUTPUT_GGUF ? "gguf" : "hf";
     /* the Hugging Face form has no type of its own: it keeps the source's */
-    a->type = output->format == OUTPUT_GGUF ? output->type_name
-                                            : lower_case(b->arena, dtype_name(gguf_common_type(b->source)));
+    a->type = output->format != OUTPUT_HF ? output->type_name
+                                          : lower_case(b->arena, dtype_name(gguf_common_type(b->source)));
     return a->type ? 0 : error_memory(err, "the build");
 }
 
@@ -296,7 +309,7 @@ static int generate_all(Build *b, const Model *model, const char *artifact, Erro
     for (size_t i = 0; i < r->n_prompts; i++) {
         TRY(progress_update(b->options->progress, artifact ? artifact : "generate from the source", i,
                             r->n_prompts, err));
-        TRY(validate_generate(&b->generations[b->n_generations], model, r->prompts[i], r->n_tokens, artifact,
+        TRY(validate_generate(&b->generations[b->n_generations], model, b->prompts[i], r->n_tokens, artifact,
                               b->options->threads, b->arena, err));
         b->n_generations++;
     }
@@ -328,8 +341,11 @@ static int measure_own(Build *b, const Model *model, Artifact *a, Error *err) {
                         .progress = b->options->progress};
     if (!task.label) return error_memory(err, "the build");
     snprintf(name, sizeof name, "%s: quality", a->path);
+    bool exact = a->lossless || (b->derived.lora && retype_is_lossless(b->stacks[a - b->artifacts].top));
     if (a->lossless) quality_lossless(b->result->report, name);
-    if (a->lossless || b->options->no_generate) return 0;
+    if (exact && !a->lossless)
+        report_add(b->result->report, "quality", CHECK_PASS, name, "the merged weights, rounded no further");
+    if (exact || b->options->no_generate) return 0;
     int code = quality_measure(&a->quality, b->derived.top, model, &task, &found);
     if (code == ERR_UNSUPPORTED) {
         report_add(b->result->report, "quality", CHECK_NOT_RUN, name,
@@ -370,22 +386,83 @@ static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
 
 static int check_all(Build *b, Error *err) {
     TRY(report_open(&b->result->report, b->options->allocator, err));
-    if (!b->options->no_generate) TRY(generate_all(b, b->derived.top, NULL, err));
+    /* Merged weights lie in no file until there is an artifact: each says its own then. */
+    if (!b->options->no_generate && !b->derived.lora) TRY(generate_all(b, b->derived.top, NULL, err));
     size_t n_expected = b->n_generations;
-    for (size_t i = 0; i < b->recipe->n_outputs; i++) TRY(check_output(b, i, n_expected, err));
+    for (size_t i = 0; i < b->recipe->n_outputs; i++)
+        if (b->recipe->outputs[i].format != OUTPUT_LORA) TRY(check_output(b, i, n_expected, err));
     TRY(report_ok(b->result->report, err));
     size_t failed = report_count(b->result->report, CHECK_FAIL);
     b->result->report->verdict = failed ? "failed" : "derived";
     if (failed)
-        return error_set(err, ERR_CHECK, "%zu checks failed: nothing was written to %s", failed,
-                         b->result->directory);
+        return error_set(err, ERR_CHECK, "%zu check%s failed: nothing was written to %s", failed,
+                         failed == 1 ? "" : "s", b->result->directory);
     return 0;
 }
 
 /* ---- package ---- */
 
+/* For each GGUF file, what llama-gguf-hash --check reads. */
+static int hash_tensors(Build *b, const char *name, Error *err) {
+    Buffer text;
+    FileResult file = {0};
+    const char *path = arena_printf(b->arena, "%s/%s", output_dir_staging(b->directory), name);
+    const char *listed = arena_printf(b->arena, "%s" TENSOR_HASHES_SUFFIX, name);
+    const char *to = arena_printf(b->arena, "%s/%s", output_dir_staging(b->directory), listed);
+    if (!path || !listed || !to) return error_memory(err, "a path");
+    buffer_init(&text, b->options->allocator);
+    int code = tensor_hashes_write(&text, path, name, b->options->progress, err);
+    if (!code) code = sha256_bytes(file.sha256, text.data, text.length, err);
+    if (!code) code = output_file(to, text.data, text.length, b->options->allocator, err);
+    file.size = text.length;
+    buffer_free(&text);
+    return code ? code : add_file(b, listed, &file, err);
+}
+
+static bool is_tensor_hashes(const char *path) {
+    static const char end[] = ".gguf" TENSOR_HASHES_SUFFIX;
+    size_t n = strlen(path);
+    return n >= sizeof end && !strcmp(path + n - (sizeof end - 1), end);
+}
+
+static int hash_all_tensors(Build *b, Error *err) {
+    for (size_t i = 0, n = b->n_files; i < n; i++) {
+        const char *path = b->files[i].path, *dot = strrchr(path, '.');
+        if (dot && !strcmp(dot, ".gguf")) TRY(hash_tensors(b, path, err));
+    }
+    return 0;
+}
+
+/* Last of all: a signature covers every other file. */
+static int sign_package(Build *b, Error *err) {
+    SignResult result;
+    SignOptions o = {
+        .key = b->key, .subject = b->recipe->name, .hash = {b->options->threads, b->options->progress}};
+    return b->key ? sign_directory(&result, output_dir_staging(b->directory), &o, err) : 0;
+}
+
+static int archive_package(Build *b, Error *err) {
+    const char *kind = b->recipe->archive;
+    if (!kind) return 0;
+    ArchiveResult result;
+    ArchiveOptions o = {.threads = b->options->threads, .progress = b->options->progress};
+    const char *path = arena_printf(b->arena, "%s.%s", b->result->directory, kind);
+    if (!path) return error_memory(err, "a path");
+    b->result->archive = path;
+    return archive_write(&result, path, b->result->directory, &o, err);
+}
+
 static int compare_files(const void *a, const void *b) {
     return strcmp(((const ManifestFile *)a)->path, ((const ManifestFile *)b)->path);
+}
+
+/* An adapter's GGUF is a file of the package, no model: what is left counts. Afterwards artifacts no longer
+ * stand at their output's index. */
+static size_t list_artifacts(Build *b) {
+    size_t n = 0;
+    for (size_t i = 0; i < b->recipe->n_outputs; i++)
+        if (b->recipe->outputs[i].format != OUTPUT_LORA) b->artifacts[n++] = b->artifacts[i];
+    return n;
 }
 
 static int write_package(Build *b, Error *err) {
@@ -396,6 +473,8 @@ static int write_package(Build *b, Error *err) {
     qsort(b->files, b->n_files, sizeof *b->files, compare_files);
     int code = recipe_pinned_text(r, b->proof, b->commit, &pinned, err);
     if (!code) code = report_json(b->result->report, &report, err);
+    const Lora *lora = b->stacks[0].lora ? b->stacks[0].lora->lora : NULL;
+    if (!code && lora) code = lora_finish(lora, b->options->threads, err);
     PackageInputs in = {
         .recipe = r, .source = b->source, .derived = b->derived.top, .pinned_recipe = buffer_string(&pinned)};
     in.manifest = (Manifest){.name = r->name,
@@ -408,7 +487,8 @@ static int write_package(Build *b, Error *err) {
                              .weights_sha256 = b->proof->weights_sha256,
                              .n_changes = b->derived.top->n_changes,
                              .changes = b->derived.top->changes,
-                             .n_artifacts = r->n_outputs,
+                             .lora = lora,
+                             .n_artifacts = list_artifacts(b),
                              .artifacts = b->artifacts,
                              .n_generations = b->n_generations,
                              .generations = b->generations,
@@ -428,8 +508,10 @@ static int keep_results(Build *b, Error *err) {
     BuiltFile *files = arena_alloc(b->arena, b->n_files, sizeof *files);
     Change *changes = arena_alloc(b->arena, derived->n_changes, sizeof *changes);
     if (!files || !changes) return error_memory(err, "the result");
-    for (size_t i = 0; i < b->n_files; i++)
-        files[i] = (BuiltFile){b->files[i].path, b->files[i].size, b->files[i].sha256};
+    size_t n_files = 0;
+    for (size_t i = 0; i < b->n_files; i++) /* a dry run doesn't know what lies beside the artifacts */
+        if (!is_tensor_hashes(b->files[i].path))
+            files[n_files++] = (BuiltFile){b->files[i].path, b->files[i].size, b->files[i].sha256};
     for (size_t i = 0; i < derived->n_changes; i++) {
         const Change *c = &derived->changes[i];
         changes[i] = (Change){arena_string(b->arena, c->key), arena_string(b->arena, c->old_value),
@@ -438,7 +520,7 @@ static int keep_results(Build *b, Error *err) {
             return error_memory(err, "the result");
     }
     r->files = files;
-    r->n_files = b->n_files;
+    r->n_files = n_files;
     r->changes = changes;
     r->n_changes = derived->n_changes;
     r->proof_how = b->proof_how;
@@ -456,11 +538,14 @@ static int build_steps(Build *b, Error *err) {
     TRY(write_outputs(b, err));
     if (b->options->dry_run) return keep_results(b, err);
     TRY(check_all(b, err));
+    TRY(hash_all_tensors(b, err));
     TRY(write_package(b, err));
+    TRY(sign_package(b, err));
     TRY(keep_results(b, err));
     OutputDir *directory = b->directory;
     b->directory = NULL;
-    return output_dir_commit(directory, err);
+    TRY(output_dir_commit(directory, err));
+    return archive_package(b, err);
 }
 
 /* interrupted: what can be gone on from stays. */
@@ -471,6 +556,7 @@ static void build_free(Build *b, bool interrupted) {
         output_dir_discard(b->directory);
     for (size_t i = 0; b->stacks && i < b->recipe->n_outputs; i++) recipe_stack_close(&b->stacks[i]);
     recipe_stack_close(&b->derived);
+    sign_key_close(b->key);
     source_proof_close(b->proof);
     model_close(b->source);
     recipe_close(b->recipe);

@@ -34,6 +34,7 @@ typedef struct BuiltFile {
 
 typedef struct BuildResult {
     const char *directory;
+    const char *archive; /* beside it; NULL: the recipe names none */
     size_t n_files;
     const BuiltFile *files;
     Report *report;

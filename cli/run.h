@@ -4,6 +4,7 @@
 #define RECAST_CLI_RUN_H
 
 #include "cli/cli.h"
+#include "cli/memory_plan.h"
 #include "runner/chat.h"
 #include "runner/generate.h"
 #include "runner/text_stream.h"
@@ -12,12 +13,12 @@
 #define RUN_TOKENS_ABSENT UINT32_MAX /* RunArgs.n when -n is not given */
 
 typedef struct RunArgs {
-    const char *prompt, *system, *kv, *activations;
+    const char *prompt, *system, *kv, *activations, *device;
     uint32_t n, output, top, chunk;
-    OptionList sets, stops;
+    OptionList sets, stops, adapters;
     SampleOptions sample;
     RunnerOptions runner;
-    bool recompute, ignore_end, chat, raw, no_thinking;
+    bool slide, recompute, ignore_end, chat, raw, no_thinking;
 } RunArgs;
 
 /* What runs, and how a conversation becomes its prompt (tmpl NULL: the text as it is). */
@@ -47,9 +48,13 @@ GenerateOptions answer_options(Answer *answer, const RunArgs *a, uint32_t n);
 /* What the model is given for these messages. Appends to text. */
 int run_render(Buffer *text, const RunArgs *a, const RunModel *m, const ChatMessage *messages, size_t count,
                Error *err) MUST_CHECK;
+/* Says on stderr that the context slid, and how far. */
+void run_print_slid(const Cli *cli, const Runner *r, const Generation *g);
 /* Prompt, ids, text, the `--top` largest logits, hashes and timings, on stdout. warning may be NULL. */
 int run_print_json(const RunArgs *a, const Tokens *prompt, const Generation *g, const Answer *answer,
-                   uint32_t n_vocab, const char *warning, Error *err) MUST_CHECK;
+                   uint32_t n_vocab, const char *warning, const MemoryPlan *memory, Error *err) MUST_CHECK;
+/* Says on stderr which GPU computes, or why one that is there does not. Nothing for the processor. */
+void run_print_device(const Cli *cli, const Runner *r);
 /* Speeds, on stderr. */
 void run_print_summary(const Cli *cli, const Tokens *prompt, const Generation *g);
 /* A conversation: each line of stdin is a turn, until it ends or says /exit. */

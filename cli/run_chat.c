@@ -175,7 +175,11 @@ int run_conversation(Cli *cli, RunArgs *a, const RunModel *m, Error *err) {
         fprintf(stderr, "recast run: warning: %u positions, but the model's context length is %u\n",
                 a->runner.context, native);
     a->runner.threads = cli->threads;
-    int code = runner_open(&c.runner, m->model, a->runner, NULL, err);
+    MemoryPlan memory = {0};
+    int code = memory_plan_add(&memory, m->model, a->runner, false, err);
+    if (!code) memory_plan_say(cli, &memory);
+    if (!code) code = runner_open(&c.runner, m->model, a->runner, NULL, err);
+    if (!code) run_print_device(cli, c.runner);
     if (!code) code = forget(&c, err);
     if (!code && c.terminal && !cli->quiet)
         fprintf(stderr, "%s template, %u positions; /new begins anew, /exit ends\n",

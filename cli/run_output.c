@@ -1,5 +1,6 @@
 /* run_output.c -- an answer as it comes, on stdout or as JSON at the end. */
 #include "cli/run.h"
+#include "runner/slide.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +58,7 @@ GenerateOptions answer_options(Answer *answer, const RunArgs *a, uint32_t n) {
                              .stop_at_end = true,
                              .prefill_chunk = a->chunk,
                              .recompute = a->recompute,
+                             .slide = a->slide,
                              .ends = ends,
                              .emit = emit,
                              .context = answer};
@@ -68,34 +70,24 @@ static cJSON *ids_json(const uint32_t *ids, size_t n) {
     return array;
 }
 
-/* The `count` largest logits as [[id, logit], ...], best first, ties to the lower id. Picks one at a time:
- * count is small. */
+/* The `count` largest logits as [[id, logit], ...], best first, ties to the lower id. */
 static int top_json(cJSON **out, const float *logits, uint32_t n, uint32_t count, Error *err) {
-    cJSON *top = cJSON_CreateArray();
-    bool *taken = mem_alloc(NULL, n);
-    if (!top || !taken) {
-        cJSON_Delete(top);
-        mem_free(NULL, taken);
-        return error_memory(err, "the list of logits");
-    }
-    memset(taken, 0, n);
-    for (uint32_t k = 0; k < count && k < n; k++) {
-        uint32_t best = n;
-        for (uint32_t i = 0; i < n; i++)
-            if (!taken[i] && (best == n || logits[i] > logits[best])) best = i;
-        taken[best] = true;
+    if (count > n) count = n;
+    uint32_t *ids = mem_alloc(NULL, (size_t)count * sizeof *ids);
+    int code = ids ? sample_top(ids, logits, n, count, err) : error_memory(err, "the list of logits");
+    *out = code ? NULL : cJSON_CreateArray();
+    for (uint32_t i = 0; !code && i < count; i++) {
         cJSON *pair = cJSON_CreateArray();
-        cJSON_AddItemToArray(pair, cJSON_CreateNumber(best));
-        cJSON_AddItemToArray(pair, cJSON_CreateNumber((double)logits[best]));
-        cJSON_AddItemToArray(top, pair);
+        cJSON_AddItemToArray(pair, cJSON_CreateNumber(ids[i]));
+        cJSON_AddItemToArray(pair, cJSON_CreateNumber((double)logits[ids[i]]));
+        cJSON_AddItemToArray(*out, pair);
     }
-    mem_free(NULL, taken);
-    *out = top;
-    return 0;
+    mem_free(NULL, ids);
+    return code;
 }
 
 int run_print_json(const RunArgs *a, const Tokens *prompt, const Generation *g, const Answer *answer,
-                   uint32_t n_vocab, const char *warning, Error *err) {
+                   uint32_t n_vocab, const char *warning, const MemoryPlan *memory, Error *err) {
     Buffer text;
     cJSON *top = NULL, *doc = cJSON_CreateObject();
     buffer_init(&text, NULL);
@@ -112,6 +104,8 @@ int run_print_json(const RunArgs *a, const Tokens *prompt, const Generation *g, 
         cJSON_AddStringToObject(doc, "tokens_sha256", g->tokens_sha256);
         cJSON_AddStringToObject(doc, "logits_sha256", g->logits_sha256);
         if (warning) cJSON_AddStringToObject(doc, "warning", warning);
+        memory_plan_put(doc, memory);
+        if (a->slide) cJSON_AddNumberToObject(doc, "dropped", (double)g->dropped);
         cJSON *timings = cJSON_AddObjectToObject(doc, "timings");
         cJSON_AddNumberToObject(timings, "prefill_seconds", g->prefill_seconds);
         cJSON_AddNumberToObject(timings, "decode_seconds", g->decode_seconds);
@@ -121,6 +115,19 @@ int run_print_json(const RunArgs *a, const Tokens *prompt, const Generation *g, 
     }
     buffer_free(&text);
     return code;
+}
+
+void run_print_slid(const Cli *cli, const Runner *r, const Generation *g) {
+    if (cli->quiet || !g->dropped) return;
+    fprintf(stderr,
+            "recast run: the context of %u positions slid: the %zu tokens behind the first %d were dropped\n",
+            runner_context(r), g->dropped, SLIDE_KEPT);
+}
+
+void run_print_device(const Cli *cli, const Runner *r) {
+    if (cli->quiet) return;
+    if (strcmp(runner_device(r), "cpu") != 0) fprintf(stderr, "device: %s\n", runner_device(r));
+    if (*runner_device_note(r)) fprintf(stderr, "device: cpu, because of %s\n", runner_device_note(r));
 }
 
 void run_print_summary(const Cli *cli, const Tokens *prompt, const Generation *g) {

@@ -2,7 +2,7 @@
 #ifndef RECAST_CLI_SWEEP_H
 #define RECAST_CLI_SWEEP_H
 
-#include "cli/cli.h"
+#include "cli/memory_plan.h"
 #include "runner/eval_text.h"
 
 enum { SWEEP_MOST_SETTINGS = 32, SWEEP_MOST_WINDOWS = 4 };
@@ -37,6 +37,7 @@ typedef struct Sweep {
     size_t tokens;         /* of the text that were read */
     uint64_t weight_bytes; /* of the model */
     const char *arithmetic;
+    MemoryPlan memory;
     Arena *arena;
 } Sweep;
 
@@ -47,6 +48,8 @@ typedef struct SweepOptions {
     size_t max_tokens; /* of the text; 0: all */
     const Progress *progress;
 } SweepOptions;
+/* The context that every setting's runner needs. */
+uint32_t sweep_context(const Sweep *s);
 int sweep_measure(Sweep *s, const uint32_t *tokens, size_t n_tokens, SweepOptions options,
                   Error *err) MUST_CHECK;
 
@@ -54,6 +57,9 @@ int sweep_measure(Sweep *s, const uint32_t *tokens, size_t n_tokens, SweepOption
 void sweep_print(const Sweep *s);
 cJSON *sweep_json(const Sweep *s);
 int sweep_csv(const Sweep *s, const char *path, Error *err) MUST_CHECK;
+/* What the settings do to the predictions, without speeds: a file that the model card may show
+ * (package.sweep). The same bytes on every machine. */
+int sweep_picture(const Sweep *s, const char *path, Error *err) MUST_CHECK;
 int sweep_page(const Sweep *s, const char *path, Error *err) MUST_CHECK;
 
 #endif

@@ -153,10 +153,15 @@ static int run_window(Sweep *s, size_t window, const uint32_t *tokens, size_t n,
     return code;
 }
 
-static int open_runners(Sweep *s, SweepOptions *o, Error *err) {
-    o->runner.context = PREFILL + DECODE;
+uint32_t sweep_context(const Sweep *s) {
+    uint32_t context = PREFILL + DECODE;
     for (size_t w = 0; w < s->n_windows; w++)
-        if (s->windows[w] > o->runner.context) o->runner.context = s->windows[w];
+        if (s->windows[w] > context) context = s->windows[w];
+    return context;
+}
+
+static int open_runners(Sweep *s, SweepOptions *o, Error *err) {
+    o->runner.context = sweep_context(s);
     for (size_t i = 0; i < s->n_settings; i++) {
         SweepSetting *t = &s->settings[i];
         TRY(runner_open(&t->runner, t->model ? t->model : s->model, o->runner, NULL, err));

@@ -95,6 +95,7 @@ cJSON *sweep_json(const Sweep *s) {
     cJSON_AddNumberToObject(doc, "tokens", (double)s->tokens);
     cJSON_AddStringToObject(doc, "arithmetic", s->arithmetic);
     cJSON_AddNumberToObject(doc, "weight_bytes", (double)s->weight_bytes);
+    memory_plan_put(doc, &s->memory);
     cJSON *list = cJSON_AddArrayToObject(doc, "settings");
     for (size_t i = 0; i < s->n_settings; i++) {
         const SweepSetting *t = &s->settings[i];
@@ -211,7 +212,7 @@ static int add_series(PageSeries *out, const Sweep *s, const char *rope, size_t 
     return 0;
 }
 
-static int draw(Buffer *b, const Sweep *s, const Picture *p, Arena *arena, Error *err) {
+static int chart_of(PageChart *out, const Sweep *s, const Picture *p, Arena *arena, Error *err) {
     PageSeries *series = arena_alloc(arena, s->n_settings * s->n_windows, sizeof *series);
     size_t n = 0;
     if (!series) return error_memory(err, "a picture");
@@ -222,11 +223,11 @@ static int draw(Buffer *b, const Sweep *s, const Picture *p, Arena *arena, Error
         for (size_t w = 0; w < s->n_windows; w++)
             TRY(add_series(&series[n++], s, s->settings[i].rope, w, p, arena, err));
     }
-    page_chart(b, &(PageChart){.title = p->title,
-                               .x_label = "experts a token",
-                               .y_label = p->y_label,
-                               .n_series = n,
-                               .series = series});
+    *out = (PageChart){.title = p->title,
+                       .x_label = "experts a token",
+                       .y_label = p->y_label,
+                       .n_series = n,
+                       .series = series};
     return 0;
 }
 
@@ -254,13 +255,33 @@ static void table(Buffer *b, const Sweep *s) {
     buffer_text(b, "</tbody></table>\n");
 }
 
+static const Picture pictures[] = {
+    {"Perplexity", "perplexity", ppl, ppl_low, ppl_high},
+    {"Nats a token less the model's own setting, paired", "nats", delta, delta_low, delta_high},
+    {"KL divergence from the model's own setting", "nats", kl, NULL, NULL},
+    {"Router probability held by the chosen experts", "%", share, NULL, NULL},
+    {"Mean entropy of the next token", "nats", entropy, NULL, NULL}};
+enum { N_PICTURES = sizeof pictures / sizeof pictures[0] };
+
+int sweep_picture(const Sweep *s, const char *path, Error *err) {
+    PageChart charts[N_PICTURES];
+    Buffer b;
+    Arena *arena;
+    int code = 0;
+    TRY(arena_open(&arena, NULL, err));
+    buffer_init(&b, NULL);
+    for (size_t i = 0; !code && i < N_PICTURES; i++) code = chart_of(&charts[i], s, &pictures[i], arena, err);
+    if (!code) {
+        page_picture(&b, charts, N_PICTURES);
+        code = buffer_ok(&b, "a picture", err);
+    }
+    if (!code) code = output_file(path, b.data, b.length, NULL, err);
+    buffer_free(&b);
+    arena_close(arena);
+    return code;
+}
+
 int sweep_page(const Sweep *s, const char *path, Error *err) {
-    static const Picture pictures[] = {
-        {"Perplexity", "perplexity", ppl, ppl_low, ppl_high},
-        {"Nats a token less the model's own setting, paired", "nats", delta, delta_low, delta_high},
-        {"KL divergence from the model's own setting", "nats", kl, NULL, NULL},
-        {"Router probability held by the chosen experts", "%", share, NULL, NULL},
-        {"Mean entropy of the next token", "nats", entropy, NULL, NULL}};
     Buffer b;
     Arena *arena;
     TRY(arena_open(&arena, NULL, err));
@@ -271,8 +292,11 @@ int sweep_page(const Sweep *s, const char *path, Error *err) {
     buffer_printf(&b, ", %zu tokens. Intervals of 95 %%; those of differences are paired bootstraps.</p>\n",
                   s->tokens);
     int code = 0;
-    for (size_t i = 0; !code && i < sizeof pictures / sizeof pictures[0]; i++)
-        code = draw(&b, s, &pictures[i], arena, err);
+    for (size_t i = 0; !code && i < N_PICTURES; i++) {
+        PageChart chart;
+        code = chart_of(&chart, s, &pictures[i], arena, err);
+        if (!code) page_chart(&b, &chart);
+    }
     table(&b, s);
     page_end(&b);
     if (!code) code = buffer_ok(&b, "a page", err);

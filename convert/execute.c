@@ -11,6 +11,7 @@
 #include "convert/output_walk.h"
 #include "convert/preflight.h"
 #include "convert/resume.h"
+#include "model/lora_gguf.h"
 #include "model/proof_walk.h"
 #include <stdio.h>
 #include <string.h>
@@ -183,9 +184,22 @@ static int sources_unchanged(const Model *m, Error *err) {
     return 0;
 }
 
+/* A merge must have changed what it is for. (Shards of one model have one view; an adapter that is kept
+ * beside the model merges nothing.) */
+static int adapters_done(const Job *job, Error *err) {
+    const Conversion *c = job->conversion;
+    for (size_t i = 0; i < c->n_outputs; i++) {
+        const Model *m = c->outputs[i].plan->model;
+        if (m->lora && !is_lora_gguf(m) && !c->outputs[i].continues)
+            TRY(lora_finish(m->lora, job->options->threads, err));
+    }
+    return 0;
+}
+
 static int check(Job *job, SourceProof **proof, Error *err) {
     const Conversion *c = job->conversion;
     for (size_t i = 0; i < c->n_outputs; i++) TRY(sources_unchanged(c->outputs[i].plan->model, err));
+    TRY(adapters_done(job, err));
     if (job->proof) TRY(proof_walks_finish(job->proof, proof, err));
     for (size_t i = 0; i < c->n_outputs; i++) {
         const Output *o = job->outputs[i].output;

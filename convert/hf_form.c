@@ -4,7 +4,9 @@
 
 #include "convert/config_patch.h"
 #include "convert/hf_verify.h"
+#include "convert/merged_shard.h"
 #include "core/output.h"
+#include "model/lora.h"
 #include <string.h>
 
 /* ---- the plan ---- */
@@ -32,6 +34,8 @@ static int list_files(HfPlan *p, const Allocator *allocator, Error *err) {
     for (size_t i = 0; i < m->n_files; i++) {
         HfFile *f = &p->files[i];
         *f = (HfFile){.name = m->files[i].name, .source = &m->files[i]};
+        f->merged =
+            m->lora && m->files[i].role == SOURCE_WEIGHTS && merged_shard_changes(m, f->source->input);
         if (m->files[i].role != SOURCE_CONFIG || !m->overrides || !m->overrides->child) continue;
         TRY(patched_config(f, m, p->arena, allocator, err));
     }
@@ -39,7 +43,7 @@ static int list_files(HfPlan *p, const Allocator *allocator, Error *err) {
     return 0;
 }
 
-/* The weights are copied as files, so nothing may have been done to them. */
+/* The weights are copied as files, so nothing but a merge, which keeps types, may have been done to them. */
 static int check_model(const Model *m, Error *err) {
     if (m->form != FORM_HF || !m->config || !m->config_text) {
         return error_set(err, ERR_UNSUPPORTED,
@@ -47,7 +51,8 @@ static int check_model(const Model *m, Error *err) {
                          m->path);
     }
     for (size_t i = 0; i < m->n_tensors; i++) {
-        if (m->tensors[i].n_transforms == 0) continue;
+        const Tensor *t = &m->tensors[i];
+        if (t->n_transforms == 0 || (m->lora && t->type == t->stored)) continue;
         return error_set(err, ERR_UNSUPPORTED, "tensor %s: the Hugging Face form keeps weights as they are",
                          m->tensors[i].name);
     }
@@ -147,7 +152,9 @@ static int write_one(Job *job, FileResult *out, const HfFile *f, Error *err) {
         return error_memory(err, "the path of a file");
     }
     *out = (FileResult){.size = hf_file_size(f)};
-    if (f->source) {
+    if (f->merged) {
+        TRY(merged_shard_write(out, job->plan->model, f->source->input, path, job->options, err));
+    } else if (f->source) {
         TRY(copy_one(job, out, f, path, err));
     } else {
         if (path) TRY(output_file(path, f->text, f->length, job->options->allocator, err));
@@ -162,6 +169,7 @@ static int write_all(Job *job, FileResult *results, Error *err) {
     for (size_t i = 0; i < plan->n_files; i++) job->total += hf_file_size(&plan->files[i]);
     for (size_t i = 0; i < plan->n_files; i++) TRY(write_one(job, &results[i], &plan->files[i], err));
     for (size_t i = 0; i < plan->model->n_files; i++) TRY(input_unchanged(plan->model->files[i].input, err));
+    if (plan->model->lora) TRY(lora_finish(plan->model->lora, job->options->threads, err));
     return job->directory ? hf_verify(plan->model, job->directory, job->options->allocator, err) : 0;
 }
 

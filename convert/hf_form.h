@@ -1,5 +1,6 @@
 /* hf_form.h -- the Hugging Face form of a derived checkpoint: config.json patched at the values' own bytes,
- * weights and tokenizer as they are.
+ * weights and tokenizer as they are. Weight files in which adapters change tensors are written anew with
+ * their own header; the others stay copies.
  *
  * The patch keeps the source's spelling (rope_scaling + rope_theta, or rope_parameters), so that transformers
  * 4 and 5 and vLLM all read the override; never both spellings mixed (docs/hf-form.md). */
@@ -14,6 +15,7 @@ typedef struct HfFile {
     const SourceFile *source; /* copied as it is; NULL if text */
     const char *text;         /* new content */
     size_t length;            /* of text */
+    bool merged; /* a weight file in which adapters change tensors: written anew, place by place */
 } HfFile;
 
 typedef struct HfPlan {

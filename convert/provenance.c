@@ -4,6 +4,7 @@
  * the keys themselves; whether they tell the truth about the tensors is validate's business. */
 #include "convert/provenance.h"
 
+#include "model/lora.h"
 #include "model/model_id.h"
 #include <string.h>
 
@@ -91,6 +92,29 @@ static int set_changes(Metadata *m, const Provenance *p, Arena *arena, Error *er
     return set_strings(m, "recast.overrides", lines, p->n_changes, err);
 }
 
+static int set_adapters(Metadata *m, const Lora *lora, Arena *arena, Error *err) {
+    const LoraAdapterInfo *infos;
+    size_t n = lora ? lora_adapters(lora, &infos) : 0, pairs = 0;
+    if (!n) return 0;
+    GgufString *weights = arena_alloc(arena, n, sizeof *weights);
+    GgufString *configs = arena_alloc(arena, n, sizeof *configs);
+    GgufString *scales = arena_alloc(arena, n, sizeof *scales);
+    if (!weights || !configs || !scales) return error_memory(err, "the provenance keys");
+    for (size_t i = 0; i < n; i++) {
+        const char *scale = arena_printf(arena, "%.9g", infos[i].scale);
+        if (!scale) return error_memory(err, "the provenance keys");
+        weights[i] = as_gguf(infos[i].weights_sha256);
+        configs[i] = as_gguf(infos[i].config_sha256);
+        scales[i] = as_gguf(scale);
+        pairs += infos[i].n_pairs + infos[i].n_replaced;
+    }
+    TRY(set_strings(m, "recast.lora.sha256", weights, n, err));
+    TRY(set_strings(m, "recast.lora.config_sha256", configs, n, err));
+    TRY(set_strings(m, "recast.lora.scale", scales, n, err));
+    TRY(metadata_set_u32(m, "recast.lora.applied", (uint32_t)pairs, err));
+    return metadata_set_u32(m, "recast.lora.tensors", (uint32_t)lora_tensors(lora), err);
+}
+
 static int set_tags(Metadata *m, const Provenance *p, Error *err) {
     return p->n_tags ? metadata_set_strings(m, "general.tags", p->tags, p->n_tags, err) : 0;
 }
@@ -107,6 +131,7 @@ static int set_all(Metadata *m, const Provenance *p, Arena *arena, Error *err) {
     TRY(set_text(m, "recast.source.commit", p->commit, err));
     TRY(set_files(m, p->proof, arena, err));
     TRY(set_changes(m, p, arena, err));
+    TRY(set_adapters(m, p->lora, arena, err));
     TRY(set_text(m, "recast.output", p->output, err));
     return metadata_set_bool(m, "recast.edited", false, err);
 }
@@ -221,6 +246,7 @@ int provenance_read(ProvenanceRead *out, const Metadata *m, Error *err) {
     TRY(get_files(out, m, err));
     TRY(get_hash(&out->weights_sha256, m, "recast.weights.sha256", err));
     TRY(get_strings(&out->changes, &out->n_changes, m, "recast.overrides", err));
+    TRY(get_strings(&out->adapters, &out->n_adapters, m, "recast.lora.sha256", err));
     TRY(get_text(&out->output, m, "recast.output", err));
     if (metadata_get(m, "recast.edited") && !metadata_bool(m, "recast.edited", &out->edited)) {
         return wrong_type(err, "recast.edited", "a bool");

@@ -15,6 +15,7 @@ typedef struct Provenance {
     const SourceProof *proof;
     size_t n_changes;
     const Change *changes;
+    const Lora *lora;             /* adapters that were merged; NULL: none */
     const char *output;           /* type as asked: "bf16" */
     const char *license, *author; /* for general.license, general.author; NULL if absent */
     size_t n_tags;
@@ -33,6 +34,8 @@ typedef struct ProvenanceRead {
     const GgufString *names, *sha256;
     size_t n_changes;
     const GgufString *changes; /* "key: old -> new" */
+    size_t n_adapters;
+    const GgufString *adapters; /* SHA-256 of their weights */
     bool edited;
 } ProvenanceRead;
 /* ERR_FORMAT if keys are there but contradict each other (wrong types, arrays of different length, sha256

@@ -42,7 +42,8 @@ CpuFeatures cpu_detect(void) {
 
 CpuFeatures cpu_detect(void) {
     unsigned long have = getauxval(AT_HWCAP);
-    return (have & HWCAP_SHA2 ? CPU_ARM_SHA2 : 0) | (have & HWCAP_ASIMDDP ? CPU_ARM_DOTPROD : 0);
+    return (have & HWCAP_SHA2 ? CPU_ARM_SHA2 : 0) | (have & HWCAP_ASIMDDP ? CPU_ARM_DOTPROD : 0) |
+           (have & HWCAP_ASIMD ? CPU_ARM_NEON : 0);
 }
 
 #else
@@ -55,6 +56,9 @@ CpuFeatures cpu_detect(void) {
 #endif
 #ifdef __ARM_FEATURE_DOTPROD
     f |= CPU_ARM_DOTPROD;
+#endif
+#ifdef __aarch64__
+    f |= CPU_ARM_NEON;
 #endif
     return f;
 }
@@ -72,9 +76,11 @@ static CpuFeatures allowed_by(const char *word, size_t length) {
         const char *word;
         CpuFeatures allows;
     } words[] = {
-        {"sse4", LEVEL_SSE4},     {"sha", LEVEL_SSE4 | CPU_SHA}, {"avx2", LEVEL_AVX2},
-        {"avx512", LEVEL_AVX512}, {"sha2", CPU_ARM_SHA2},        {"vnni", LEVEL_AVX512 | CPU_AVX512VNNI},
-        {"baseline", 0},          {"dotprod", CPU_ARM_DOTPROD},
+        {"sse4", LEVEL_SSE4},   {"sha", LEVEL_SSE4 | CPU_SHA},
+        {"avx2", LEVEL_AVX2},   {"avx512", LEVEL_AVX512},
+        {"sha2", CPU_ARM_SHA2}, {"vnni", LEVEL_AVX512 | CPU_AVX512VNNI},
+        {"baseline", 0},        {"dotprod", CPU_ARM_NEON | CPU_ARM_DOTPROD},
+        {"neon", CPU_ARM_NEON},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strlen(words[i].word) == length && memcmp(words[i].word, word, length) == 0)

@@ -27,6 +27,7 @@ enum {
     /* 64-bit Arm */
     CPU_ARM_SHA2 = 1u << 16,
     CPU_ARM_DOTPROD = 1u << 17,
+    CPU_ARM_NEON = 1u << 18, /* every one has it; a flag, so that it can be left out */
 };
 
 /* The flags of this process: cpu_detect, limited by RECAST_CPU if the environment has it. Found at the first
@@ -35,9 +36,9 @@ CpuFeatures cpu_features(void);
 
 CpuFeatures cpu_detect(void); /* asks the processor and the operating system */
 /* What of `have` the list allows. A list is words with commas between: baseline (nothing), sse4, sha, avx2,
- * avx512, vnni, sha2, dotprod; avx2 includes sse4, BMI2, FMA and F16C, avx512 includes avx2 and the four
- * parts F, BW, DQ and VL, vnni includes avx512, sha includes sse4. A word that it doesn't know allows
- * nothing. NULL or "" allows all. */
+ * avx512, vnni, sha2, neon, dotprod; avx2 includes sse4, BMI2, FMA and F16C, avx512 includes avx2 and the
+ * four parts F, BW, DQ and VL, vnni includes avx512, sha includes sse4, dotprod includes neon. A word that it
+ * doesn't know allows nothing. NULL or "" allows all. */
 CpuFeatures cpu_limit(CpuFeatures have, const char *list);
 
 #endif

@@ -108,7 +108,11 @@ void report_text(const Report *r, Buffer *out) {
         while (out->length && out->data[out->length - 1] == ' ') out->length--;
         buffer_char(out, '\n');
     }
-    if (r->verdict) buffer_printf(out, "verdict: %s\n", r->verdict);
+    if (!r->verdict) return;
+    buffer_printf(out, "verdict: %s", r->verdict);
+    if (r->signed_by) buffer_text(out, ", signed by ");
+    if (r->signed_by) buffer_printable(out, r->signed_by, strlen(r->signed_by));
+    buffer_char(out, '\n');
 }
 
 static bool add_check(cJSON *checks, const Check *check) {
@@ -128,6 +132,7 @@ int report_json(const Report *r, cJSON **out, Error *err) {
     cJSON *root = cJSON_CreateObject();
     bool ok = root && (r->verdict ? cJSON_AddStringToObject(root, "verdict", r->verdict)
                                   : cJSON_AddNullToObject(root, "verdict"));
+    if (ok && r->signed_by) ok = cJSON_AddStringToObject(root, "signed_by", r->signed_by);
     cJSON *checks = ok ? cJSON_AddArrayToObject(root, "checks") : NULL;
     ok = checks != NULL;
     for (size_t i = 0; ok && i < r->n_checks; i++) ok = add_check(checks, &r->checks[i]);

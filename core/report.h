@@ -8,7 +8,7 @@
 typedef enum CheckStatus { CHECK_PASS, CHECK_FAIL, CHECK_NOT_RUN } CheckStatus;
 
 typedef struct Check {
-    const char *group; /* "structure", "hashes", "source", "rebuild", "generation", "quality" */
+    const char *group; /* "structure", "hashes", "source", "rebuild", "generation", "quality", "signature" */
     const char *name;  /* "weights digest" */
     CheckStatus status;
     const char *
@@ -19,7 +19,8 @@ typedef struct Report {
     Arena *arena;
     Check *checks;
     size_t n_checks, capacity;
-    const char *verdict; /* "consistent", "derived", "failed", "nothing shown"; set by validate */
+    const char *verdict;   /* "consistent", "derived", "failed", "nothing shown"; set by validate */
+    const char *signed_by; /* "key 52ca..", "CN=.."; NULL: by nobody that was checked */
     bool failed_alloc;
 } Report;
 

@@ -116,6 +116,12 @@ static int read_config(Builder *b) {
             b->err, ERR_FORMAT,
             "%s is a package, not a model: name one of the models in it (recast inspect %s lists them)",
             b->dir, b->dir);
+    if (!exists(b, config_name) && exists(b, "adapter_config.json"))
+        return error_set(
+            b->err, ERR_FORMAT,
+            "%s is an adapter, not a model: a recipe's \"lora\" merges it, `recast run MODEL --lora` "
+            "tries it, and `recast convert %s --base CHECKPOINT` makes a GGUF of it",
+            b->dir, b->dir);
     if (!exists(b, config_name))
         return error_set(b->err, ERR_IO,
                          "%s/%s is missing: a Hugging Face checkpoint directory holds it beside the weights",

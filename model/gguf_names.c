@@ -38,15 +38,54 @@ static void add_extent(Extent *list, uint32_t *count, const Extent *e) {
         list[(*count)++] = *e;
 }
 
-/* Expert e must be stored like expert 0, untransformed, for their bytes to stand side by side. */
+/* Expert e must be stored like expert 0 for their bytes to stand side by side; what a view computes of its
+ * rows must keep the type. */
 static int check_alike(const Builder *b, const Tensor *first, const Tensor *t) {
-    if (t->n_transforms)
+    if (t->n_transforms > 1 || (t->n_transforms && t->transforms[0].from != t->transforms[0].to))
         return error_set(b->err, ERR_UNSUPPORTED,
                          "tensor %s is computed, so it can't be stacked as it is stored", t->name);
     if (t->stored == first->stored) return 0;
     return error_set(b->err, ERR_UNSUPPORTED,
                      "%s: tensor %s is %s, but %s is %s; experts of a layer must have one type",
                      b->base->path, t->name, dtype_name(t->stored), first->name, dtype_name(first->stored));
+}
+
+/* The experts of a stack of which some are computed. */
+typedef struct Stack {
+    const Tensor **experts;
+    uint64_t rows; /* of each */
+} Stack;
+
+/* Each expert's rows through its own transform. */
+static int apply_stack(const RowTransform *t, uint64_t first_row, uint64_t n_rows, uint64_t row_elements,
+                       const void *in, void *out, Error *err) {
+    const Stack *s = t->context;
+    size_t row_bytes = (size_t)row_elements * dtype_info(t->from)->bytes;
+    for (uint64_t done = 0; done < n_rows;) {
+        uint64_t row = first_row + done, left = s->rows - row % s->rows;
+        uint64_t n = left < n_rows - done ? left : n_rows - done;
+        const Tensor *expert = s->experts[row / s->rows];
+        const RowTransform *own = expert->n_transforms ? &expert->transforms[0] : NULL;
+        const uint8_t *from = (const uint8_t *)in + done * row_bytes;
+        uint8_t *to = (uint8_t *)out + done * row_bytes;
+        if (!own) memcpy(to, from, (size_t)n * row_bytes);
+        int code = own ? own->apply(own, row % s->rows, n, row_elements, from, to, err) : 0;
+        if (code) return error_wrap(err, code, "%s", expert->name);
+        done += n;
+    }
+    return 0;
+}
+
+static int stack_transforms(const Builder *b, Tensor *out, const Tensor **experts, uint32_t n) {
+    bool computed = false;
+    for (uint32_t e = 0; e < n; e++) computed |= experts[e]->n_transforms != 0;
+    if (!computed) return 0;
+    Stack *s = arena_alloc(b->model->arena, 1, sizeof *s);
+    if (!s) return error_memory(b->err, "the experts of a layer");
+    *s = (Stack){experts, tensor_rows(experts[0])};
+    out->transforms[out->n_transforms++] =
+        (RowTransform){.from = out->type, .to = out->type, .apply = apply_stack, .context = s};
+    return 0;
 }
 
 static int stack_experts(Builder *b, const TensorSpec *spec, Tensor *out) {
@@ -69,7 +108,7 @@ static int stack_experts(Builder *b, const TensorSpec *spec, Tensor *out) {
     out->type = out->stored = list[0]->stored;
     out->extents = all;
     out->n_extents = n;
-    return 0;
+    return stack_transforms(b, out, list, experts);
 }
 
 static int add_tensor(Builder *b, const TensorSpec *spec) {

@@ -84,7 +84,8 @@ static int check_rows(const Tensor *t, uint64_t first_row, uint64_t n_rows, Erro
 static int read_step(const Tensor *t, uint64_t first_row, uint64_t n_rows, uint8_t *scratch[2], void *out,
                      Error *err) {
     uint64_t stored = row_bytes(t->stored, t->dims[0]);
-    TRY(tensor_read_stored(t, first_row * stored, scratch[0], (size_t)(n_rows * stored), err));
+    if (t->n_extents) /* else the first transform makes the rows of nothing */
+        TRY(tensor_read_stored(t, first_row * stored, scratch[0], (size_t)(n_rows * stored), err));
     const void *in = scratch[0];
     for (uint32_t i = 0; i < t->n_transforms; i++) {
         const RowTransform *f = &t->transforms[i];

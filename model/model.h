@@ -79,6 +79,7 @@ typedef struct Change {
 } Change;
 
 typedef struct Family Family; /* family.h */
+typedef struct Lora Lora;     /* lora.h */
 
 typedef struct Model {
     ModelForm form;
@@ -98,6 +99,7 @@ typedef struct Model {
     size_t n_changes;
     const Change *changes;          /* what override views above the source changed */
     const cJSON *overrides;         /* the overrides object those came from; NULL if none */
+    const Lora *lora;               /* what a lora view below changes; NULL: nothing */
     Arena *arena;                   /* owns all of the above that this model made */
     void (*close)(struct Model *m); /* source: closes files; views: frees their own memory only */
 } Model;

@@ -5,6 +5,7 @@
  * name. */
 #include "core/json.h"
 #include "model/family.h"
+#include "model/lora.h"
 #include "packager/manifest_private.h"
 #include <inttypes.h>
 #include <string.h>
@@ -60,7 +61,7 @@ static void write_front_matter(Buffer *out, const PackageInputs *in) {
         /* The Hub has no word for "same weights, other parameters"; finetune is the closest for safetensors.
          */
         yaml_pair(out, "base_model", m->repo);
-        yaml_pair(out, "base_model_relation", hf ? "finetune" : "quantized");
+        yaml_pair(out, "base_model_relation", hf || m->lora ? "finetune" : "quantized");
     }
     yaml_pair(out, "pipeline_tag", "text-generation");
     yaml_pair(out, "library_name", hf ? "transformers" : "gguf");
@@ -129,9 +130,12 @@ static void write_intro(Buffer *out, const PackageInputs *in) {
         buffer_text(out, "A variant of a local checkpoint");
     if (m->commit) buffer_printf(out, " at commit `%s`", m->commit);
     buffer_text(out, ", made by Recast from the recipe in `recipe.json`. ");
-    buffer_text(out, m->n_changes
-                         ? "Parameters were changed; nothing was trained, and no weight was edited.\n\n"
-                         : "Nothing was changed but the container; nothing was trained.\n\n");
+    if (m->lora)
+        buffer_text(out, "Adapters (LoRA) were merged into its weights; nothing else was trained.\n\n");
+    else
+        buffer_text(out, m->n_changes
+                             ? "Parameters were changed; nothing was trained, and no weight was edited.\n\n"
+                             : "Nothing was changed but the container; nothing was trained.\n\n");
     if (m->author) {
         buffer_text(out, "Author: ");
         write_escaped(out, m->author);
@@ -168,6 +172,24 @@ static void write_parameters(Buffer *out, const PackageInputs *in) {
 
 /* ---- what was changed, what was not ---- */
 
+static void write_adapters(Buffer *out, const Lora *lora) {
+    const LoraAdapterInfo *infos;
+    size_t n = lora_adapters(lora, &infos);
+    LoraSummary all = lora_summary(lora);
+    for (size_t i = 0; i < n; i++)
+        buffer_printf(out,
+                      "- an adapter was merged, scale %g: `adapter_model.safetensors` with SHA-256 `%s`, %zu "
+                      "pairs and %zu "
+                      "whole tensors, all applied\n",
+                      infos[i].scale, infos[i].weights_sha256, infos[i].n_pairs, infos[i].n_replaced);
+    buffer_printf(
+        out,
+        "- so %zu tensors of the checkpoint differ from the base's: %llu of %llu values, by at most %g "
+        "(in `%s`), by %g on average\n",
+        all.n_tensors, (unsigned long long)all.changed, (unsigned long long)all.elements, (double)all.max,
+        all.max_name, all.mean);
+}
+
 static void write_changes(Buffer *out, const PackageInputs *in) {
     const Manifest *m = &in->manifest;
     buffer_text(out, "## What was changed\n\n");
@@ -182,15 +204,17 @@ static void write_changes(Buffer *out, const PackageInputs *in) {
                           "tokens is written as a fixed one; shorter texts run with it too\n",
                           o->file_name, o->bake_dynamic);
     }
-    if (m->n_changes == 0) buffer_text(out, "No parameter.\n");
+    if (m->lora) write_adapters(out, m->lora);
+    if (m->n_changes == 0 && !m->lora) buffer_text(out, "No parameter.\n");
     buffer_char(out, '\n');
 }
 
 static void write_unchanged(Buffer *out, const Manifest *m) {
     bool rounded = false;
     for (size_t i = 0; i < m->n_artifacts; i++) rounded = rounded || !m->artifacts[i].lossless;
-    buffer_printf(out, "## What was not changed\n\nThe weights%s.",
-                  rounded ? ", but for rounding where the list says so" : "");
+    buffer_printf(out, "## What was not changed\n\n%s%s.",
+                  m->lora ? "All tensors that no adapter names" : "The weights",
+                  rounded && !m->lora ? ", but for rounding where the list says so" : "");
     if (m->weights_sha256 && m->weights_sha256[0])
         buffer_printf(out,
                       " The weights digest of the base, a SHA-256 over every tensor's name, shape and values "
@@ -202,6 +226,9 @@ static void write_unchanged(Buffer *out, const Manifest *m) {
         if (a->lossless)
             buffer_printf(out, "- `%s` (%s, %zu tensors): the same digest, so every value is the base's\n",
                           a->path, a->type, a->n_tensors);
+        else if (a->weights_sha256[0] && m->lora)
+            buffer_printf(out, "- `%s` (%s, %zu tensors): after the merge `%s`\n", a->path, a->type,
+                          a->n_tensors, a->weights_sha256);
         else if (a->weights_sha256[0])
             buffer_printf(out, "- `%s` (%s, %zu tensors): rounded to %s, so its digest is another: `%s`\n",
                           a->path, a->type, a->n_tensors, a->type, a->weights_sha256);
@@ -240,6 +267,14 @@ static void write_quality(Buffer *out, const Manifest *m) {
         buffer_char(out, '\n');
     }
     buffer_char(out, '\n');
+}
+
+static void write_sweep(Buffer *out, const Recipe *r) {
+    if (!r->sweep) return;
+    buffer_text(out,
+                "## What other settings do\n\nThe base at other numbers of experts a token and other RoPE "
+                "settings, each reading the same text (`recast sweep`; lines are 95 % intervals):\n\n"
+                "![Perplexity, KL divergence and router share by experts a token](sweep.svg)\n\n");
 }
 
 /* ---- advice ---- */
@@ -392,6 +427,7 @@ int card_write(Buffer *out, const PackageInputs *in, Error *err) {
     write_changes(out, in);
     write_unchanged(out, &in->manifest);
     write_quality(out, &in->manifest);
+    write_sweep(out, in->recipe);
     write_advice(out, in);
     write_files(out, &in->manifest);
     write_checking(out, &in->manifest);

@@ -58,6 +58,7 @@ typedef struct Manifest {
     const char *weights_sha256; /* of the source; "" if none */
     size_t n_changes;
     const Change *changes;
+    const Lora *lora;        /* adapters that were merged, finished; NULL: none. Written only */
     const char *recipe_file; /* "recipe.json" */
     size_t n_artifacts;
     const Artifact *artifacts;

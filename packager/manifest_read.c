@@ -168,7 +168,7 @@ static int read_files(const Reader *r, const cJSON *root, Table **names) {
         TRY(note_once(r, *names, files[i].path, place, i));
         TRY(get_u64(r, &files[i].size, item, place, "size"));
         TRY(get_hash(r, files[i].sha256, item, place, "sha256", true));
-        if (strcmp(files[i].path, "manifest.json") == 0 || strcmp(files[i].path, "SHA256SUMS") == 0)
+        if (package_is_unlisted(files[i].path))
             return wrong(r, place, "path", "names a file that can't be listed here");
         if (i && strcmp(files[i - 1].path, files[i].path) > 0)
             return wrong(r, place, "path", "is not in order");

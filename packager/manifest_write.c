@@ -1,52 +1,14 @@
 /* manifest_write.c -- a Manifest as JSON. The order of keys is fixed here, so the same package has the same
  * bytes. */
 #include "core/json.h"
+#include "model/lora.h"
+#include "packager/json_build.h"
 #include "packager/manifest_private.h"
 #include <math.h>
 #include <string.h>
 
-/* A tree under construction: after a failed allocation every further step does nothing. */
-typedef struct Tree {
-    cJSON *root;
-    bool ok;
-} Tree;
-
-static void put_string(Tree *t, cJSON *object, const char *key, const char *value) {
-    if (t->ok && value && value[0]) t->ok = cJSON_AddStringToObject(object, key, value) != NULL;
-}
-
-static void put_number(Tree *t, cJSON *object, const char *key, double value) {
-    if (t->ok) t->ok = cJSON_AddNumberToObject(object, key, value) != NULL;
-}
-
-static cJSON *put_object(Tree *t, cJSON *parent, const char *key) {
-    cJSON *made = t->ok ? cJSON_AddObjectToObject(parent, key) : NULL;
-    t->ok = made != NULL;
-    return made;
-}
-
-static cJSON *put_array(Tree *t, cJSON *parent, const char *key) {
-    cJSON *made = t->ok ? cJSON_AddArrayToObject(parent, key) : NULL;
-    t->ok = made != NULL;
-    return made;
-}
-
-/* A new object at the end of an array. */
-static cJSON *append(Tree *t, cJSON *array) {
-    cJSON *made = t->ok ? cJSON_CreateObject() : NULL;
-    t->ok = made && cJSON_AddItemToArray(array, made);
-    return made;
-}
-
-/* Takes `value` over. */
-static void put_item(Tree *t, cJSON *object, const char *key, cJSON *value) {
-    if (t->ok && value && cJSON_AddItemToObject(object, key, value)) return;
-    cJSON_Delete(value);
-    t->ok = false;
-}
-
 static void put_file(Tree *t, cJSON *array, const char *path, uint64_t size, const char *sha256) {
-    cJSON *file = append(t, array);
+    cJSON *file = append_object(t, array);
     put_string(t, file, "path", path);
     put_number(t, file, "size", (double)size);
     put_string(t, file, "sha256", sha256);
@@ -74,12 +36,38 @@ static int put_changes(Tree *t, const Manifest *m, Error *err) {
             cJSON_Delete(old_value);
             return code;
         }
-        cJSON *item = append(t, list);
+        cJSON *item = append_object(t, list);
         put_string(t, item, "key", c->key);
         put_item(t, item, "old", old_value);
         put_item(t, item, "new", new_value);
     }
     return 0;
+}
+
+static void put_adapters(Tree *t, const Lora *lora) {
+    const LoraAdapterInfo *infos;
+    size_t n = lora_adapters(lora, &infos);
+    LoraSummary all = lora_summary(lora);
+    cJSON *merge = cJSON_CreateObject();
+    put_item(t, t->root, "lora", merge);
+    cJSON *list = put_array(t, merge, "adapters");
+    for (size_t i = 0; i < n; i++) {
+        cJSON *item = append_object(t, list);
+        put_string(t, item, "weights_sha256", infos[i].weights_sha256);
+        put_string(t, item, "config_sha256", infos[i].config_sha256);
+        put_number(t, item, "scale", infos[i].scale);
+        put_string(t, item, "rounding", lora_rounding_name(infos[i].rounding));
+        put_string(t, item, "expert_b_layout", lora_layout_name(infos[i].layout));
+        put_number(t, item, "pairs", (double)infos[i].n_pairs);
+        put_number(t, item, "replaced", (double)infos[i].n_replaced);
+        put_number(t, item, "tensors", (double)infos[i].n_tensors);
+    }
+    put_number(t, merge, "tensors", (double)all.n_tensors);
+    put_number(t, merge, "elements", (double)all.elements);
+    put_number(t, merge, "changed", (double)all.changed);
+    put_number(t, merge, "largest_change", (double)all.max);
+    put_string(t, merge, "largest_change_in", all.max_name);
+    put_number(t, merge, "mean_change", all.mean);
 }
 
 static void put_quality(Tree *t, cJSON *item, const QualityRecord *q) {
@@ -100,7 +88,7 @@ static void put_artifacts(Tree *t, const Manifest *m) {
     cJSON *list = put_array(t, t->root, "artifacts");
     for (size_t i = 0; i < m->n_artifacts; i++) {
         const Artifact *a = &m->artifacts[i];
-        cJSON *item = append(t, list);
+        cJSON *item = append_object(t, list);
         put_string(t, item, "path", a->path);
         put_string(t, item, "format", a->format);
         put_string(t, item, "type", a->type);
@@ -116,7 +104,7 @@ static void put_generations(Tree *t, const Manifest *m) {
     cJSON *list = put_array(t, t->root, "generations");
     for (size_t i = 0; i < m->n_generations; i++) {
         const GenerationRecord *g = &m->generations[i];
-        cJSON *item = append(t, list);
+        cJSON *item = append_object(t, list);
         put_string(t, item, "artifact", g->artifact);
         put_string(t, item, "prompt", g->prompt);
         put_number(t, item, "tokens", g->n_tokens);
@@ -150,6 +138,7 @@ static int build(Tree *t, const Manifest *m, Error *err) {
     put_string(t, t->root, "author", m->author);
     put_base(t, m);
     TRY(put_changes(t, m, err));
+    if (m->lora) put_adapters(t, m->lora);
     put_string(t, t->root, "recipe", m->recipe_file);
     put_artifacts(t, m);
     put_generations(t, m);
@@ -162,10 +151,9 @@ static int build(Tree *t, const Manifest *m, Error *err) {
 
 int manifest_write(Buffer *out, const Manifest *m, Error *err) {
     TRY(check_files(m, err));
-    Tree t = {.root = cJSON_CreateObject()};
-    t.ok = t.root != NULL;
+    Tree t = tree_begin();
     int code = build(&t, m, err);
-    if (!code) json_write_pretty(out, t.root);
+    if (!code) return tree_end(&t, out, "manifest.json", err);
     cJSON_Delete(t.root);
-    return code ? code : buffer_ok(out, "manifest.json", err);
+    return code;
 }

@@ -1,9 +1,12 @@
-/* package.c -- the files around the artifacts: recipe.json, .gitattributes, README.md, manifest.json,
- * SHA256SUMS, in this order, since each lists the ones before it. Artifacts are there already and are not
- * touched. */
+/* package.c -- the files around the artifacts: recipe.json, .gitattributes, sweep.svg if the recipe names a
+ * picture, provenance.json, bom.cdx.json, README.md, manifest.json, SHA256SUMS, in this order, since each
+ * lists the ones before it. Artifacts are there already and are not touched. */
+#include "core/input.h"
 #include "core/json.h"
 #include "core/output.h"
+#include "packager/evidence.h"
 #include "packager/manifest_private.h"
+#include "packager/signature.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,14 +15,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OWN_FILES = 3, DEPTH_LIMIT = 16 };
+enum { OWN_FILES = 6, LARGEST_PICTURE = 4 << 20, DEPTH_LIMIT = 16 };
 
 /* What a plain git push needs: the Hub's own list has no *.gguf, and a tokenizer.json is above its 10 MB. */
 static const char gitattributes[] = "*.gguf filter=lfs diff=lfs merge=lfs -text\n"
                                     "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
                                     "tokenizer.json filter=lfs diff=lfs merge=lfs -text\n";
-static const char *const own_names[] = {"README.md", "recipe.json", ".gitattributes", "manifest.json",
-                                        "SHA256SUMS"};
+static const char *const own_names[] = {
+    "README.md", "recipe.json",   ".gitattributes", "manifest.json", "SHA256SUMS",
+    "sweep.svg", PROVENANCE_FILE, BOM_FILE,         SIGNATURE_FILE,  PROVENANCE_SIGNED_FILE};
 
 /* ---- what is there ---- */
 
@@ -134,10 +138,15 @@ static char *last_name(const char *path, Arena *arena) {
  * name stays, since a recipe must say what it is made from. "$schema" pointed beside the recipe and would
  * point nowhere here. */
 static int portable_recipe(Buffer *text, const PackageInputs *in, Arena *arena, Error *err) {
-    static const char *const schema[] = {"$schema"}, *const base_path[] = {"base", "path"};
+    static const char *const schema[] = {"$schema"}, *const base_path[] = {"base", "path"},
+                             *const sign_key[] = {"package", "sign_key"},
+                             *const sweep[] = {"package", "sweep"};
     buffer_text(text, in->pinned_recipe);
     TRY(buffer_ok(text, "recipe.json", err));
     TRY(json_text_remove(text, schema, 1, err));
+    TRY(json_text_remove(text, sign_key, 2, err));
+    if (in->recipe->sweep) TRY(json_text_set(text, sweep, 2, "\"sweep.svg\"", err));
+    TRY(recipe_set_lora_text(in->recipe, RECIPE_PATHS_NAMES, text, err));
     if (in->recipe->repo) return json_text_remove(text, base_path, 2, err);
     if (!in->recipe->base_path) return 0;
     char *name = last_name(in->recipe->base_path, arena);
@@ -157,6 +166,8 @@ typedef struct Package {
     const char *directory;
     PackageInputs inputs; /* the caller's, with the files below */
     ManifestFile *files;  /* sorted; room for OWN_FILES more */
+    ManifestFile *made;   /* the artifacts' alone */
+    size_t n_made;
     const Allocator *allocator;
     Arena *arena;
 } Package;
@@ -196,6 +207,43 @@ static int write_sums(const Package *p, const ManifestFile *manifest, Buffer *te
     return write_text(p, "SHA256SUMS", text, &sums, err);
 }
 
+int package_read_picture(char **out, size_t *length, const char *path, Arena *arena, Error *err) {
+    TRY(input_read_file(out, length, path, LARGEST_PICTURE, arena, err));
+    if (*length >= 4 && memcmp(*out, "<svg", 4) == 0) return 0;
+    return error_set(err, ERR_RECIPE, "package.sweep: %s is not a picture of `recast sweep --picture`", path);
+}
+
+static int add_sweep(Package *p, Buffer *text, Error *err) {
+    char *picture;
+    size_t length;
+    if (!p->inputs.recipe->sweep) return 0;
+    TRY(package_read_picture(&picture, &length, p->inputs.recipe->sweep, p->arena, err));
+    buffer_clear(text);
+    buffer_append(text, picture, length);
+    TRY(buffer_ok(text, "sweep.svg", err));
+    return add_text(p, "sweep.svg", text, err);
+}
+
+static const char *hash_of(const Package *p, const char *name) {
+    ManifestFile wanted = {.path = name};
+    const ManifestFile *f =
+        bsearch(&wanted, p->files, p->inputs.manifest.n_files, sizeof *p->files, compare_files);
+    return f ? f->sha256 : "";
+}
+
+/* They speak of the artifacts' files, `made`, and of the recipe. */
+static int write_evidence(Package *p, Buffer *text, Error *err) {
+    PackageInputs made = p->inputs;
+    made.manifest.n_files = p->n_made;
+    made.manifest.files = p->made;
+    buffer_clear(text);
+    TRY(provenance_statement(text, &made, hash_of(p, "recipe.json"), err));
+    TRY(add_text(p, PROVENANCE_FILE, text, err));
+    buffer_clear(text);
+    TRY(bom_write(text, &made, hash_of(p, "recipe.json"), hash_of(p, PROVENANCE_FILE), err));
+    return add_text(p, BOM_FILE, text, err);
+}
+
 static int write_all(Package *p, Buffer *text, Error *err) {
     ManifestFile manifest;
     TRY(portable_recipe(text, &p->inputs, p->arena, err));
@@ -204,6 +252,8 @@ static int write_all(Package *p, Buffer *text, Error *err) {
     buffer_text(text, gitattributes);
     TRY(buffer_ok(text, ".gitattributes", err));
     TRY(add_text(p, ".gitattributes", text, err));
+    TRY(add_sweep(p, text, err));
+    TRY(write_evidence(p, text, err));
     buffer_clear(text);
     TRY(card_write(text, &p->inputs, err));
     TRY(add_text(p, "README.md", text, err));
@@ -221,6 +271,10 @@ static int open_package(Package *p, Error *err) {
     if (m->n_files) memcpy(p->files, m->files, m->n_files * sizeof *p->files);
     qsort(p->files, m->n_files, sizeof *p->files, compare_files);
     m->files = p->files;
+    p->n_made = m->n_files;
+    p->made = arena_alloc(p->arena, p->n_made, sizeof *p->made);
+    if (!p->made) return error_memory(err, "the files of a package");
+    if (p->n_made) memcpy(p->made, p->files, p->n_made * sizeof *p->made);
     m->recipe_file = "recipe.json";
     TRY(check_listed(p->directory, p->files, m->n_files, err));
     return check_nothing_else(p->directory, "", 0, p->files, m->n_files, p->arena, err);

@@ -21,6 +21,15 @@ typedef struct PackageInputs {
 int package_write(const char *directory, const PackageInputs *in, const Allocator *allocator,
                   Error *err) MUST_CHECK;
 
+/* What stands in a package and not in its manifest: the manifest itself, SHA256SUMS, and what signing adds
+ * (model.sig, provenance.intoto.jsonl). */
+bool package_is_unlisted(const char *path);
+/* A file of weights by its name (*.gguf, *.safetensors): what an archive of the evidence leaves out. */
+bool package_is_weights(const char *path);
+
+/* The picture that package.sweep names, in the arena. ERR_IO, or ERR_RECIPE if it is no SVG. */
+int package_read_picture(char **out, size_t *length, const char *path, Arena *arena, Error *err) MUST_CHECK;
+
 /* The model card alone (package_write uses it): YAML front matter of the Hub (license, base_model,
  * base_model_relation, tags, pipeline_tag, library_name), every string quoted; then what was changed and what
  * not, files, how to check, how to run. */

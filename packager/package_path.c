@@ -24,3 +24,20 @@ const char *package_path_problem(const char *path) {
         part += n + 1;
     }
 }
+
+bool package_is_unlisted(const char *path) {
+    static const char *const names[] = {"manifest.json", "SHA256SUMS", "model.sig",
+                                        "provenance.intoto.jsonl"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(path, names[i])) return true;
+    return false;
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && !strcmp(text + n - m, end);
+}
+
+bool package_is_weights(const char *path) {
+    return ends_with(path, ".gguf") || ends_with(path, ".safetensors");
+}

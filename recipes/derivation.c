@@ -32,7 +32,10 @@ static bool add_split(cJSON *output, const SplitRule *rule) {
 
 static cJSON *output_tree(const RecipeOutput *o) {
     cJSON *output = cJSON_CreateObject();
-    bool ok = output && cJSON_AddStringToObject(output, "format", o->format == OUTPUT_HF ? "hf" : "gguf");
+    bool ok = output && cJSON_AddStringToObject(output, "format",
+                                                o->format == OUTPUT_HF     ? "hf"
+                                                : o->format == OUTPUT_LORA ? "gguf-lora"
+                                                                           : "gguf");
     if (ok && o->format == OUTPUT_GGUF) ok = cJSON_AddStringToObject(output, "type", o->type_name) != NULL;
     if (ok && o->bake_dynamic) {
         cJSON *dynamic = cJSON_AddObjectToObject(output, "gguf_dynamic");
@@ -64,6 +67,7 @@ int recipe_derivation(const Recipe *r, size_t output, const SourceProof *proof, 
     cJSON *root = cJSON_CreateObject();
     bool ok = attach(root, "base", base_tree(r, proof, commit));
     ok = ok && attach(root, "overrides", cJSON_Duplicate(r->overrides, true));
+    if (r->n_lora) ok = ok && attach(root, "lora", recipe_lora_tree(r, RECIPE_PATHS_NONE));
     ok = ok && attach(root, "output", output_tree(&r->outputs[output]));
     return finish(root, ok, json, err);
 }

@@ -149,6 +149,7 @@ int recipe_pinned_text(const Recipe *r, const SourceProof *proof, const char *co
     TRY(buffer_ok(text, "the text of a recipe", err));
     if (commit) TRY(set_quoted(text, "commit", commit, err));
     TRY(set_hashes(text, proof, err));
+    TRY(recipe_set_lora_text(r, RECIPE_PATHS_KEPT, text, err));
     if (!proof->weights_sha256[0]) return 0;
     return set_quoted(text, "weights_sha256", proof->weights_sha256, err);
 }

@@ -9,11 +9,13 @@
 
 #include "core/dtype.h"
 #include "model/gguf_split.h"
+#include "model/lora.h"
 #include "model/model.h"
 #include "model/proof.h"
 #include "recipes/output_types.h"
 
-typedef enum OutputFormat { OUTPUT_GGUF, OUTPUT_HF } OutputFormat;
+/* OUTPUT_LORA: the recipe's adapter as a GGUF, to be kept beside the base ("gguf-lora") */
+typedef enum OutputFormat { OUTPUT_GGUF, OUTPUT_HF, OUTPUT_LORA } OutputFormat;
 
 typedef struct RecipeOutput {
     OutputFormat format;
@@ -26,12 +28,33 @@ typedef struct RecipeOutput {
     const cJSON *json;     /* the output's own object */
 } RecipeOutput;
 
+/* An adapter that is merged. */
+typedef struct RecipeLora {
+    const char *spelled, *path; /* as the recipe has it, and resolved against its directory */
+    double scale;
+    LoraRounding rounding;
+    LoraLayout layout;
+    const char *config_sha256, *weights_sha256;               /* pins, NULL if absent */
+    char found_config[SHA256_HEX], found_weights[SHA256_HEX]; /* of the files; "" until a stack was opened */
+} RecipeLora;
+
 /* What a lossy type may cost against the source; negative: no limit. */
 typedef struct QualityLimits {
     double max_kl;        /* mean divergence, nats a token */
     double min_top1;      /* share of positions */
     double max_ppl_ratio; /* perplexity over the source's */
 } QualityLimits;
+
+/* A prompt as a conversation: the chat template of the base makes a text of it (validate/prompts.h). */
+typedef struct RecipeMessage {
+    const char *role; /* "system", "user" or "assistant" */
+    const char *content;
+} RecipeMessage;
+
+typedef struct RecipeChat {
+    size_t n_messages; /* at least one */
+    const RecipeMessage *messages;
+} RecipeChat;
 
 typedef struct Recipe {
     const char *path;            /* as given */
@@ -44,20 +67,27 @@ typedef struct Recipe {
     const char *weights_sha256;
     const cJSON *overrides; /* object, maybe empty; never NULL */
     bool accept_inert_dynamic;
+    size_t n_lora;
+    RecipeLora *lora; /* in the order in which they are merged */
     size_t n_outputs;
     RecipeOutput *outputs; /* at least one */
     size_t n_prompts;
-    const char *const *prompts;   /* validate.prompts; a default prompt if absent */
+    const char *const *prompts;   /* validate.prompts; a default prompt if absent. NULL: a conversation */
+    const RecipeChat *chats;      /* [n_prompts]: the conversations; NULL if there can be none */
     uint32_t n_tokens;            /* validate.tokens, default 64 */
     const char *eval_text;        /* validate.text resolved against directory; NULL if absent */
     QualityLimits limits;         /* validate.max_kl, min_top1, max_ppl_ratio */
     const char *license, *author; /* package.*: NULL if absent */
     size_t n_tags;
     const char *const *tags;
-    cJSON *json;        /* the whole, after --set */
-    const char *text;   /* of the file, as spelled */
-    size_t text_length; /* bytes */
-    bool edited;        /* --set changed something: json says more than text */
+    const char
+        *sign_key; /* package.sign_key: "env:NAME", or a file resolved against directory; NULL if absent */
+    const char *archive; /* package.archive: "zip" or "tar.zst"; NULL if absent */
+    const char *sweep;   /* package.sweep resolved against directory: an SVG picture; NULL if absent */
+    cJSON *json;         /* the whole, after --set */
+    const char *text;    /* of the file, as spelled */
+    size_t text_length;  /* bytes */
+    bool edited;         /* --set changed something: json says more than text */
     Arena *arena;
 } Recipe;
 
@@ -104,6 +134,8 @@ int recipe_plain_derivation(const OutputTypes *types, const SplitRule *split, co
  * source is borrowed. */
 typedef struct RecipeStack {
     Model *override;  /* source with the recipe's parameters, HF or GGUF form */
+    Model *lora;      /* its adapters merged; only if the recipe has some */
+    Model *adapter;   /* only for a gguf-lora output */
     Model *names;     /* GGUF form (only for a gguf output over a checkpoint) */
     Model *retype;    /* only for a gguf output */
     Imatrix *imatrix; /* what retype weights with; NULL: nothing */
@@ -113,9 +145,16 @@ int recipe_stack_open(RecipeStack *out, const Recipe *r, size_t output, const Mo
                       const Allocator *allocator, Error *err) MUST_CHECK;
 /* Puts the types on top of a stack whose top is in GGUF form. */
 int retype_stack(RecipeStack *s, const OutputTypes *types, const Allocator *allocator, Error *err) MUST_CHECK;
-/* Only the override: what `run RECIPE` reads and generation is compared with. */
+/* Only override and adapters: what `run RECIPE` reads and generation is compared with. */
 int recipe_override_open(RecipeStack *out, const Recipe *r, const Model *source, const Allocator *allocator,
                          Error *err) MUST_CHECK;
 void recipe_stack_close(RecipeStack *s);
+
+/* Other places for the recipe's adapters, in its order; n 0: they stay. ERR_USAGE if they are not as many. */
+int recipe_set_adapters(Recipe *r, const char *const *paths, size_t n, Error *err) MUST_CHECK;
+/* The "lora" of a recipe's text, if it has one, with the hashes of the adapters that a stack was opened with
+ * (recipe_pinned_text keeps paths, a package only the directories' names). */
+typedef enum RecipePaths { RECIPE_PATHS_KEPT, RECIPE_PATHS_NAMES, RECIPE_PATHS_NONE } RecipePaths;
+int recipe_set_lora_text(const Recipe *r, RecipePaths paths, Buffer *text, Error *err) MUST_CHECK;
 
 #endif

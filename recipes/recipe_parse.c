@@ -9,17 +9,9 @@ enum { NAME_LIMIT = 200, TOKENS_LIMIT = 2047, TOKENS_DEFAULT = 64 };
 
 #define LATER(what) what " by this version; remove the key"
 
-static const KeyRule root_keys[] = {{"$schema", NULL},
-                                    {"recipe", NULL},
-                                    {"name", NULL},
-                                    {"base", NULL},
-                                    {"overrides", NULL},
-                                    {"accept", NULL},
-                                    {"lora", LATER("adapters are not merged")},
-                                    {"outputs", NULL},
-                                    {"validate", NULL},
-                                    {"package", NULL},
-                                    {NULL, NULL}};
+static const KeyRule root_keys[] = {{"$schema", NULL},   {"recipe", NULL},  {"name", NULL}, {"base", NULL},
+                                    {"overrides", NULL}, {"accept", NULL},  {"lora", NULL}, {"outputs", NULL},
+                                    {"validate", NULL},  {"package", NULL}, {NULL, NULL}};
 static const KeyRule base_keys[] = {{"repo", NULL},   {"revision", NULL}, {"path", NULL},
                                     {"commit", NULL}, {"sha256", NULL},   {"weights_sha256", NULL},
                                     {NULL, NULL}};
@@ -36,8 +28,9 @@ static const KeyRule package_keys[] = {
     {"license", NULL},
     {"author", NULL},
     {"tags", NULL},
-    {"sign_key", LATER("packages are not signed")},
-    {"archive", LATER("archives are not written")},
+    {"sweep", NULL},
+    {"sign_key", NULL},
+    {"archive", NULL},
     {"card", LATER("the program writes the model card, a card of your own is not offered")},
     {NULL, NULL}};
 
@@ -246,17 +239,14 @@ static int parse_gguf(RecipeOutput *o, const Recipe *r, const char *path, Error 
 }
 
 static int parse_output(RecipeOutput *o, const Recipe *r, const cJSON *item, const char *path, Error *err) {
-    static const char *const formats[] = {"gguf", "hf", NULL};
+    static const char *const formats[] = {"gguf", "hf", "gguf-lora", NULL};
     const char *format;
     char where[FIELD_PATH_SIZE];
     if (!cJSON_IsObject(item)) return field_mismatch(item, path, "an object", err);
     *o = (RecipeOutput){.json = item, .types = output_types(NULL), .type_name = ""};
     TRY(field_string(&format, item, path, "format", true, err));
     field_path(where, path, "format");
-    if (strcmp(format, "gguf-lora") == 0)
-        return error_set(err, ERR_UNSUPPORTED,
-                         "%s: adapters as GGUF are not written by this version; gguf and hf are offered",
-                         where);
+    if (strcmp(format, "gguf-lora") == 0) return recipe_parse_lora_output(o, r, path, err);
     if (!listed(format, formats))
         return field_unknown(ERR_RECIPE, where, format, "no known format", formats, err);
     if (strcmp(format, "hf") == 0) {
@@ -313,12 +303,8 @@ static int parse_strings(const char *const **out, size_t *count, const Recipe *r
     for (size_t i = 0; i < n; i++, m = m->next) {
         char where[FIELD_PATH_SIZE];
         field_index(where, path, i);
-        if (cJSON_IsObject(m) && json_get(m, "messages"))
-            return error_set(err, ERR_UNSUPPORTED,
-                             "%s: chat messages are not offered by this version; give the prompt as a string",
-                             where);
         TRY(item_string(&strings[i], m, where, err));
-        if (good && !good(strings[i])) return field_mismatch(m, where, what, err);
+        if (!good(strings[i])) return field_mismatch(m, where, what, err);
     }
     *out = strings;
     *count = n;
@@ -372,13 +358,32 @@ static int parse_validate(Recipe *r, Error *err) {
     TRY(field_u32(&r->n_tokens, validate, "validate", "tokens", 1, TOKENS_LIMIT, false, err));
     TRY(parse_quality(r, validate, err));
     TRY(field_array(&prompts, validate, "validate", "prompts", false, err));
-    if (prompts)
-        TRY(parse_strings(&r->prompts, &r->n_prompts, r, prompts, "validate.prompts", NULL, "", err));
+    if (prompts) TRY(recipe_parse_prompts(r, prompts, err));
     return check_amount(r, err);
 }
 
 static bool is_tag(const char *s) {
     return !has_control(s) && strlen(s) <= NAME_LIMIT;
+}
+
+static int parse_sweep(Recipe *r, const cJSON *package, Error *err) {
+    const char *path = NULL;
+    TRY(field_string(&path, package, "package", "sweep", false, err));
+    if (!path) return 0;
+    r->sweep = field_resolve(r->arena, r->directory, path);
+    return r->sweep ? 0 : error_memory(err, "package.sweep");
+}
+
+static int parse_signing(Recipe *r, const cJSON *package, Error *err) {
+    const char *key = NULL;
+    TRY(field_string(&key, package, "package", "sign_key", false, err));
+    TRY(field_string(&r->archive, package, "package", "archive", false, err));
+    if (r->archive && strcmp(r->archive, "zip") && strcmp(r->archive, "tar.zst"))
+        return field_mismatch(json_get(package, "archive"), "package.archive", "\"zip\" or \"tar.zst\"", err);
+    if (!key) return 0;
+    bool variable = !strncmp(key, "env:", 4);
+    r->sign_key = variable ? key : field_resolve(r->arena, r->directory, key);
+    return r->sign_key ? 0 : error_memory(err, "package.sign_key");
 }
 
 static int parse_package(Recipe *r, Error *err) {
@@ -394,6 +399,8 @@ static int parse_package(Recipe *r, Error *err) {
     if (r->author && !is_tag(r->author))
         return field_mismatch(json_get(package, "author"), "package.author", "one line of at most 200 bytes",
                               err);
+    TRY(parse_sweep(r, package, err));
+    TRY(parse_signing(r, package, err));
     TRY(field_array(&tags, package, "package", "tags", false, err));
     if (!tags) return 0;
     return parse_strings(&r->tags, &r->n_tags, r, tags, "package.tags", is_tag,
@@ -405,6 +412,7 @@ int recipe_parse(Recipe *r, Error *err) {
     TRY(parse_head(r, err));
     TRY(parse_base(r, err));
     TRY(parse_overrides(r, err));
+    TRY(recipe_parse_lora(r, err));
     TRY(parse_outputs(r, err));
     TRY(parse_validate(r, err));
     return parse_package(r, err);

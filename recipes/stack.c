@@ -1,5 +1,6 @@
-/* stack.c -- a recipe's views over an open source: override, then for a GGUF output the GGUF names and the
- * type. */
+/* stack.c -- a recipe's views over an open source: override, adapters, then for a GGUF output the GGUF names
+ * and the type. */
+#include "model/lora_gguf.h"
 #include "model/views.h"
 #include "recipes/recipe_private.h"
 
@@ -10,6 +11,13 @@ int recipe_override_open(RecipeStack *out, const Recipe *r, const Model *source,
     int code = override_open(&out->override, source, r->overrides, options, allocator, err);
     if (code) return error_wrap(err, code, "%s", r->path);
     out->top = out->override;
+    if (!r->n_lora) return 0;
+    code = recipe_lora_open(&out->lora, r, out->override, allocator, err);
+    if (code) {
+        recipe_stack_close(out);
+        return error_wrap(err, code, "%s: lora", r->path);
+    }
+    out->top = out->lora;
     return 0;
 }
 
@@ -41,10 +49,13 @@ int recipe_stack_open(RecipeStack *out, const Recipe *r, size_t output, const Mo
     int code = 0;
     if (o->format == OUTPUT_GGUF)
         code = open_gguf(out, r, o, source, allocator, err);
+    else if (o->format == OUTPUT_LORA)
+        code = lora_gguf_open(&out->adapter, out->top, r->name, allocator, err);
     else if (source->form != FORM_HF)
         code = error_set(err, ERR_UNSUPPORTED,
                          "the Hugging Face form is made from a Hugging Face checkpoint, but %s is a GGUF",
                          source->path);
+    if (out->adapter) out->top = out->adapter;
     if (!code) return 0;
     recipe_stack_close(out);
     return error_wrap(err, code, "%s: outputs[%zu]", r->path, output);
@@ -53,6 +64,8 @@ int recipe_stack_open(RecipeStack *out, const Recipe *r, size_t output, const Mo
 void recipe_stack_close(RecipeStack *s) {
     model_close(s->retype);
     model_close(s->names);
+    model_close(s->adapter);
+    model_close(s->lora);
     model_close(s->override);
     imatrix_close(s->imatrix);
     *s = (RecipeStack){0};

@@ -74,7 +74,37 @@ EvalPoint eval_point(const float *a, const float *b, size_t n, size_t next) {
                        .entropy = log_b - s.entropy / s.b,
                        .kl = a == b || kl < 0 ? 0 : kl, /* rounding may take a zero below zero */
                        .error = a == b ? 0 : distance(a, s.mean_a, b, s.mean_b, n),
-                       .same = best_a == best_b};
+                       .same = best_a == best_b,
+                       .right = best_b == next};
+}
+
+/* log of the sum of exp(z): z less this is the log of the probability. */
+static double log_sum(const float *z, float most, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += strict_exp((double)z[i] - (double)most);
+    return (double)most + strict_log(sum);
+}
+
+static double mean_of(const float *z, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)z[i];
+    return sum / (double)n;
+}
+
+EvalPoint eval_point_exact(const float *a, const float *b, size_t n, size_t next) {
+    size_t best_a = eval_best(a, n), best_b = eval_best(b, n);
+    double log_a = log_sum(a, a[best_a], n), log_b = log_sum(b, b[best_b], n), kl = 0, entropy = 0;
+    for (size_t i = 0; i < n; i++) {
+        double x = (double)a[i] - log_a, y = (double)b[i] - log_b;
+        kl += strict_exp(x) * (x - y);
+        entropy -= strict_exp(y) * y;
+    }
+    return (EvalPoint){.nll = next < n ? log_b - (double)b[next] : 0,
+                       .entropy = entropy,
+                       .kl = kl < 0 ? 0 : kl, /* rounding may take a zero below zero */
+                       .error = a == b ? 0 : distance(a, mean_of(a, n), b, mean_of(b, n), n),
+                       .same = best_a == best_b,
+                       .right = best_b == next};
 }
 
 KERNEL static void scaled_sums(double *sum, double *weighted, const float *z, float most, float inverse,
@@ -138,6 +168,14 @@ int eval_room_open(EvalRoom **out, const ModelParams *p, size_t n_models, uint32
     return error_memory(err, "the evaluation's working memory");
 }
 
+uint64_t eval_room_bytes(const ModelParams *p, size_t n_models, uint32_t window) {
+    uint64_t states = window, logits = HEAD_BATCH;
+    bool ok = u64_mul(&states, states, (uint64_t)p->n_embd * sizeof(float)) &&
+              u64_mul(&logits, logits, (uint64_t)p->n_vocab * sizeof(float)) &&
+              u64_add(&states, states, logits) && u64_mul(&states, states, n_models);
+    return ok ? states : 0;
+}
+
 void eval_room_close(EvalRoom *room) {
     if (room) arena_close(room->arena);
 }
@@ -159,7 +197,8 @@ static int score_position(void *context, size_t index, unsigned thread, Error *e
     size_t at = position - b->window->first;
     const EvalWindow *w = b->window;
     for (size_t k = 0; k < r->n_models; k++)
-        b->points[k][at] = eval_point(first, r->logits[k] + index * r->n_vocab, r->n_vocab, next);
+        b->points[k][at] = (w->exact ? eval_point_exact : eval_point)(
+            first, r->logits[k] + index * r->n_vocab, r->n_vocab, next);
     if (w->entropies && at % 8 == 0)
         eval_entropies(w->entropies + at / 8 * w->n_temperatures, first, r->n_vocab, w->temperatures,
                        w->n_temperatures);

@@ -17,13 +17,17 @@ typedef struct EvalPoint {
     /* against the first model */
     double kl; /* divergence, first from this; never below 0 */
     double
-        error; /* norm of the difference of the logits over the norm of the first's, both less their means */
-    bool same; /* is the most probable token the same? */
+        error;  /* norm of the difference of the logits over the norm of the first's, both less their means */
+    bool same;  /* is the most probable token the same? */
+    bool right; /* is it the one that follows? */
 } EvalPoint;
 
 /* Figures from two rows of logits. a: the first model's, b: this one's (may be a). next: the token that
  * follows, n if none is known. */
 EvalPoint eval_point(const float *a, const float *b, size_t n, size_t next);
+/* The same with every exponential in double: for figures that are recorded and found again (1e-15 of a nat
+ * instead of 1e-7, at five times the cost). */
+EvalPoint eval_point_exact(const float *a, const float *b, size_t n, size_t next);
 /* The largest of n logits, ties to the lower. */
 size_t eval_best(const float *logits, size_t n);
 
@@ -35,12 +39,15 @@ typedef struct EvalRoom EvalRoom;
 /* Working memory for n_models models of one shape and vocabulary, and windows of up to `window` tokens. */
 int eval_room_open(EvalRoom **out, const ModelParams *p, size_t n_models, uint32_t window,
                    const Allocator *allocator, Error *err) MUST_CHECK;
+/* Bytes of it, before allocating; 0 if they are more than can be addressed. */
+uint64_t eval_room_bytes(const ModelParams *p, size_t n_models, uint32_t window);
 void eval_room_close(EvalRoom *room); /* NULL-safe */
 
 typedef struct EvalWindow {
     const uint32_t *tokens;
     size_t n;          /* of them, at most the room's window and each runner's context */
     size_t first, end; /* positions to score: first .. end - 1, end <= n */
+    bool exact;        /* by eval_point_exact */
     bool known;        /* the token behind each position is text: tokens[i + 1], end <= n - 1 */
     /* the first model's entropies at other temperatures, of every eighth scored position: NULL, or room for
      * [(end - first + 7) / 8][n_temperatures] */

@@ -2,6 +2,7 @@
  */
 #include "runner/generate.h"
 #include "core/process.h"
+#include "runner/slide.h"
 #include <time.h>
 
 enum { DEFAULT_CHUNK = 256 };
@@ -13,7 +14,7 @@ typedef struct Job {
     const GenerateOptions *options;
     const uint32_t *prompt;
     size_t n_prompt;
-    uint32_t *sequence; /* prompt and generated tokens, for recompute; else NULL */
+    uint32_t *sequence; /* prompt and generated tokens, for recompute and slide; else NULL */
     Sampler *sampler;
     Sha256 *tokens_hash, *logits_hash;
 } Job;
@@ -34,15 +35,28 @@ static int forward_chunks(Job *job, const uint32_t *tokens, size_t count, Error 
     return 0;
 }
 
+/* The context as it is, or what is left of it from its beginning. */
+static int advance_sliding(Job *job, size_t n, Error *err) {
+    Generation *g = job->g;
+    size_t total = job->n_prompt + n, dropped = slide_dropped(total, runner_context(job->runner));
+    if (n && dropped == g->dropped) return runner_forward(job->runner, &job->sequence[total - 1], 1, err);
+    g->dropped = dropped;
+    if (!dropped) return forward_chunks(job, job->sequence, total, err);
+    runner_reset(job->runner);
+    TRY(forward_chunks(job, job->sequence, SLIDE_KEPT, err));
+    return forward_chunks(job, job->sequence + SLIDE_KEPT + dropped, total - SLIDE_KEPT - dropped, err);
+}
+
 /* The logits behind prompt and n generated tokens, the last of which has not been run yet. */
 static int advance(Job *job, size_t n, Error *err) {
     const Generation *g = job->g;
+    if (n && job->sequence) job->sequence[job->n_prompt + n - 1] = g->tokens[n - 1];
+    if (job->options->slide) return advance_sliding(job, n, err);
     if (!job->options->recompute) {
         size_t kept = job->options->kept;
         if (n == 0) return forward_chunks(job, job->prompt + kept, job->n_prompt - kept, err);
         return runner_forward(job->runner, &g->tokens[n - 1], 1, err);
     }
-    if (n) job->sequence[job->n_prompt + n - 1] = g->tokens[n - 1];
     TRY(runner_set_rope_length(job->runner, (uint32_t)(job->n_prompt + n), err));
     return forward_chunks(job, job->sequence, job->n_prompt + n, err);
 }
@@ -84,12 +98,24 @@ static int run(Job *job, Error *err) {
     return 0;
 }
 
+static int check_slide(const Job *job, Error *err) {
+    const GenerateOptions *o = job->options;
+    if (o->recompute || o->kept)
+        return error_set(err, ERR_USAGE, "a context can't slide and be %s",
+                         o->recompute ? "recomputed for each token" : "kept");
+    if (runner_context(job->runner) >= SLIDE_LEAST ||
+        job->n_prompt + o->max_tokens <= runner_context(job->runner))
+        return 0;
+    return error_set(err, ERR_USAGE, "a context of %u positions can't slide; it needs at least %d",
+                     runner_context(job->runner), SLIDE_LEAST);
+}
+
 static int check_room(const Runner *r, size_t n_prompt, uint32_t max_tokens, Error *err) {
     if (n_prompt <= runner_context(r) && max_tokens <= runner_context(r) - n_prompt) return 0;
     return error_set(
         err, ERR_LIMIT,
         "%zu tokens of prompt and %u to generate do not fit in a context of %u; raise the context or "
-        "generate fewer",
+        "generate fewer, or let it slide",
         n_prompt, max_tokens, runner_context(r));
 }
 
@@ -104,14 +130,17 @@ static int check_kept(const Job *job, Error *err) {
 static int prepare(Job *job, SampleOptions sample, const Allocator *allocator, Error *err) {
     Generation *g = job->g;
     uint32_t n_vocab = runner_params(job->runner)->n_vocab;
-    TRY(check_room(job->runner, job->n_prompt, job->options->max_tokens, err));
+    if (job->options->slide)
+        TRY(check_slide(job, err));
+    else
+        TRY(check_room(job->runner, job->n_prompt, job->options->max_tokens, err));
     TRY(check_kept(job, err));
     g->arithmetic = runner_arithmetic(job->runner);
     g->tokens = arena_alloc(g->arena, job->options->max_tokens, sizeof *g->tokens);
     g->margins = arena_alloc(g->arena, job->options->max_tokens, sizeof *g->margins);
     g->first_logits = arena_alloc(g->arena, n_vocab, sizeof *g->first_logits);
     if (!g->tokens || !g->margins || !g->first_logits) return error_memory(err, "a generation");
-    if (job->options->recompute) {
+    if (job->options->recompute || job->options->slide) {
         job->sequence =
             arena_alloc(g->arena, job->n_prompt + job->options->max_tokens, sizeof *job->sequence);
         if (!job->sequence) return error_memory(err, "a generation");

@@ -14,6 +14,8 @@ typedef struct GenerateOptions {
     bool recompute; /* run the whole sequence again for each token (`dynamic` beyond its native length, as
                        transformers without a cache does); the frequency table then follows the sequence's
                        length */
+    bool slide; /* a sequence longer than the context goes on without its oldest tokens (runner/slide.h), else
+                   it is ERR_LIMIT; not with recompute or kept */
     size_t kept; /* how many of the prompt's tokens the runner holds already, from its first position on; they
                     are not run again. ERR_USAGE unless runner_position says so and one is left to run; not
                     with recompute. 0: the runner is reset. Changes no bit */
@@ -31,6 +33,7 @@ typedef struct Generation {
     char tokens_sha256[SHA256_HEX]; /* ids as u32 little-endian */
     char logits_sha256[SHA256_HEX]; /* all n_vocab float32, little-endian, of each generated step, before any
                                        penalty */
+    size_t dropped;                 /* tokens that slid out of the context by the end */
     const char *arithmetic;
     double prefill_seconds, decode_seconds; /* for the user's eyes only: never stored in an output */
     Arena *arena;

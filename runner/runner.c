@@ -1,11 +1,12 @@
 /* runner.c -- opens a model for running: checks, weights, frequency table, KV cache; and keeps the position.
  *
- * The forward pass itself stands behind one function pointer. Here it is the reference (ref/); a faster
- * backend is another function with the same bits. */
+ * The forward pass itself is the reference's (ref/, with the kernels of cpu/), or a GPU's with the same bits
+ * (device.h). */
 #include "runner/runner.h"
 #include "model/family.h"
 #include "model/rope.h"
 #include "model/views.h"
+#include "runner/device.h"
 #include "runner/ref/forward.h"
 #include <string.h>
 
@@ -23,7 +24,8 @@ struct Runner {
     RopeTable rope;
     RefState state;
     RouteShare share;
-    int (*forward)(Runner *r, const uint32_t *tokens, size_t count, Error *err);
+    Device *device; /* a GPU; NULL: the processor, with `state` */
+    char device_note[sizeof((Error *)0)->message];
     float *logits; /* [n_vocab] */
 };
 
@@ -37,6 +39,16 @@ bool kv_type_by_name(KvType *out, const char *name) {
     for (size_t i = 0; i < sizeof kv_names / sizeof kv_names[0]; i++)
         if (!strcmp(name, kv_names[i])) {
             *out = (KvType)i;
+            return true;
+        }
+    return false;
+}
+
+bool device_by_name(DeviceKind *out, const char *name) {
+    static const char *const names[] = {"cpu", "auto", "cuda"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(name, names[i])) {
+            *out = (DeviceKind)i;
             return true;
         }
     return false;
@@ -70,18 +82,32 @@ int runner_set_rope_length(Runner *r, uint32_t length, Error *err) {
     return rope_table(p, length, r->rope.inv_freq, &r->rope.attention_factor, err);
 }
 
-static int forward_reference(Runner *r, const uint32_t *tokens, size_t count, Error *err) {
-    return ref_forward(&r->state, tokens, count, r->position, r->logits, err);
+/* With DEVICE_AUTO what stands in the way is a note, and the processor takes over. */
+static int open_device(Runner *r, RunnerOptions options, Error *err) {
+    Error why = {0};
+    if (options.device == DEVICE_CPU) return 0;
+    int code = device_open(&r->device, runner_params(r), &r->weights, &r->rope, options, r->allocator, &why);
+    if (!code) return 0;
+    if (options.device == DEVICE_CUDA || code == ERR_INTERRUPTED)
+        return error_set(err, why.code, "%s", why.message);
+    if (code != ERR_DEVICE) memcpy(r->device_note, why.message, sizeof r->device_note);
+    return 0;
+}
+
+/* The GGUF form of any model, checked. *view: what to close, NULL if the model has that form itself. */
+static int open_view(const Model **out, Model **view, const Model *model, const Allocator *allocator,
+                     Error *err) {
+    *out = model;
+    if (model->form == FORM_HF) {
+        GgufNamesOptions options = {.lenient_rope = true};
+        TRY(gguf_names_open(view, model, &options, allocator, err));
+        *out = *view;
+    }
+    return check_model(*out, err);
 }
 
 static int open_runner(Runner *r, const Model *model, Error *err) {
-    r->model = model;
-    if (model->form == FORM_HF) {
-        GgufNamesOptions options = {.lenient_rope = true};
-        TRY(gguf_names_open(&r->view, model, &options, r->allocator, err));
-        r->model = r->view;
-    }
-    TRY(check_model(r->model, err));
+    TRY(open_view(&r->model, &r->view, model, r->allocator, err));
     const ModelParams *p = &r->model->params;
     r->context = r->options.context ? r->options.context : p->context;
     r->rope.inv_freq = arena_alloc(r->arena, p->head_dim / 2, sizeof *r->rope.inv_freq);
@@ -89,9 +115,10 @@ static int open_runner(Runner *r, const Model *model, Error *err) {
     if (!r->rope.inv_freq || !r->logits) return error_memory(err, "the logits");
     TRY(runner_set_rope_length(r, 0, err));
     TRY(weights_open(&r->weights, r->model, r->arena, err));
-    r->forward = forward_reference;
     RunnerOptions options = r->options;
     options.context = r->context;
+    TRY(open_device(r, options, err));
+    if (r->device) return 0;
     return ref_open(&r->state, p, &r->weights, &r->rope, options, r->arena, r->allocator, err);
 }
 
@@ -117,8 +144,34 @@ int runner_open(Runner **out, const Model *model, RunnerOptions options, const A
     return 0;
 }
 
+static int count_memory(RunnerMemory *out, const Model *m, RunnerOptions options, Error *err) {
+    const ModelParams *p = &m->params;
+    bool quantized;
+    if (!options.context) options.context = p->context;
+    TRY(weights_bytes(&out->mapped, &out->read, &quantized, m, err));
+    if (!runner_kv_bytes(p, options.context, options.kv, &out->kv) ||
+        !ref_work_bytes(&out->work, p, quantized, options))
+        return error_set(err, ERR_LIMIT,
+                         "a context of %u positions is too large for this machine's addresses",
+                         options.context);
+    out->work += (uint64_t)p->n_vocab * sizeof(float);
+    return 0;
+}
+
+int runner_memory(RunnerMemory *out, const Model *model, RunnerOptions options, const Allocator *allocator,
+                  Error *err) {
+    Model *view = NULL;
+    const Model *m;
+    *out = (RunnerMemory){0};
+    int code = open_view(&m, &view, model, allocator, err);
+    if (!code) code = count_memory(out, m, options, err);
+    model_close(view);
+    return code;
+}
+
 void runner_close(Runner *r) {
     if (!r) return;
+    device_close(r->device);
     ref_close(&r->state);
     model_close(r->view);
     arena_close(r->arena);
@@ -140,6 +193,14 @@ const char *runner_arithmetic(const Runner *r) {
 
 unsigned runner_threads(const Runner *r) {
     return r->options.threads;
+}
+
+const char *runner_device(const Runner *r) {
+    return r->device ? device_name(r->device) : "cpu";
+}
+
+const char *runner_device_note(const Runner *r) {
+    return r->device_note;
 }
 
 uint32_t runner_position(const Runner *r) {
@@ -190,7 +251,8 @@ static int check_tokens(const Runner *r, const uint32_t *tokens, size_t count, E
 
 int runner_forward(Runner *r, const uint32_t *tokens, size_t count, Error *err) {
     TRY(check_tokens(r, tokens, count, err));
-    int code = r->forward(r, tokens, count, err);
+    int code = r->device ? device_forward(r->device, tokens, count, r->position, r->logits, err)
+                         : ref_forward(&r->state, tokens, count, r->position, r->logits, err);
     r->failed = code != 0;
     if (!code) r->position += (uint32_t)count;
     return code;
@@ -198,7 +260,8 @@ int runner_forward(Runner *r, const uint32_t *tokens, size_t count, Error *err) 
 
 int runner_states(Runner *r, const uint32_t *tokens, size_t count, float *states, Error *err) {
     TRY(check_tokens(r, tokens, count, err));
-    int code = ref_states(&r->state, tokens, count, r->position, states, err);
+    int code = r->device ? device_states(r->device, tokens, count, r->position, states, err)
+                         : ref_states(&r->state, tokens, count, r->position, states, err);
     r->failed = code != 0;
     if (!code) r->position += (uint32_t)count;
     return code;
@@ -214,5 +277,7 @@ double runner_route_share(const Runner *r) {
 }
 
 int runner_head(Runner *r, const float *states, size_t count, float *logits, Error *err) {
-    return ref_head(&r->state, states, count, logits, r->position - (uint32_t)count, err);
+    uint32_t first = r->position - (uint32_t)count;
+    return r->device ? device_head(r->device, states, count, logits, first, err)
+                     : ref_head(&r->state, states, count, logits, first, err);
 }

@@ -13,6 +13,9 @@ typedef enum KvType { KV_F32, KV_F16, KV_Q8_0 } KvType;
 /* What quantized weights meet: activations quantized in blocks of 32, or float32 ones, for which the weights
  * are dequantized. Float weights always meet float32. */
 typedef enum ActivationType { ACTIVATIONS_Q8, ACTIVATIONS_F32 } ActivationType;
+/* Who computes; the bits are the same. AUTO: a GPU if there is one that can take the model, else the
+ * processor. */
+typedef enum DeviceKind { DEVICE_CPU, DEVICE_AUTO, DEVICE_CUDA } DeviceKind;
 
 typedef struct RunnerOptions {
     uint32_t context; /* positions to make room for; 0: the model's context length */
@@ -21,6 +24,10 @@ typedef struct RunnerOptions {
     uint32_t rope_length; /* `dynamic`: fixed length of the frequency table; 0: the native context, which then
                              is the limit */
     unsigned threads;     /* 0: one a processor */
+    DeviceKind device;
+    const char
+        *device_library; /* absolute path of the CUDA part; NULL: beside the executable or its libdir */
+    bool device_plain;   /* without CUDA graphs: to find out what is wrong */
 } RunnerOptions;
 
 typedef struct Runner Runner;
@@ -35,9 +42,12 @@ void runner_close(Runner *r); /* NULL-safe */
 const ModelParams *runner_params(const Runner *r);
 const char *runner_arithmetic(const Runner *r); /* "recast-arithmetic-1/f32 activations/kv f32" */
 unsigned runner_threads(const Runner *r);       /* as asked for: 0 is one a processor */
-uint32_t runner_position(const Runner *r);      /* tokens in the KV cache */
-uint32_t runner_context(const Runner *r);       /* positions there is room for */
-void runner_reset(Runner *r);                   /* forget all tokens */
+const char *runner_device(const Runner *r);     /* "cpu", or the GPU's name and "(cuda)" */
+/* Why DEVICE_AUTO passed over a GPU that is there; "" if it did not. */
+const char *runner_device_note(const Runner *r);
+uint32_t runner_position(const Runner *r); /* tokens in the KV cache */
+uint32_t runner_context(const Runner *r);  /* positions there is room for */
+void runner_reset(Runner *r);              /* forget all tokens */
 /* Keeps the first `position` tokens and forgets those behind them; what follows has the bits of a run from
  * the start. Nothing happens if there are no more. After a failed forward pass everything is forgotten. */
 void runner_rewind(Runner *r, uint32_t position);
@@ -66,10 +76,22 @@ double runner_route_share(const Runner *r);
 /* The logits [count][n_vocab] of `count` states. The bits are those of runner_forward, token by token. */
 int runner_head(Runner *r, const float *states, size_t count, float *logits, Error *err) MUST_CHECK;
 
+/* "auto", "cpu", "cuda" */
+bool device_by_name(DeviceKind *out, const char *name);
 /* "f32", "f16", "q8_0" */
 const char *kv_type_name(KvType type);
 bool kv_type_by_name(KvType *out, const char *name);
 
+/* What running a model takes, in bytes, said before anything is allocated. */
+typedef struct RunnerMemory {
+    uint64_t mapped; /* weights, where the files are mapped: the system may drop these pages at any time */
+    uint64_t read;   /* weights that have to be read into memory */
+    uint64_t kv;     /* the KV cache of the whole context */
+    uint64_t work;   /* everything else: activations, logits, threads' memory */
+} RunnerMemory;
+/* For these options (context 0: the model's). Errors: those of runner_open, but nothing is allocated. */
+int runner_memory(RunnerMemory *out, const Model *model, RunnerOptions options, const Allocator *allocator,
+                  Error *err) MUST_CHECK;
 /* The bytes of the KV cache for a context, before allocating it. false on overflow. */
 bool runner_kv_bytes(const ModelParams *p, uint32_t context, KvType kv, uint64_t *bytes);
 

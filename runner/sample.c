@@ -137,6 +137,17 @@ static void select_first(Candidate *c, size_t n, size_t keep) {
     qsort(c, keep, sizeof *c, by_logit);
 }
 
+int sample_top(uint32_t *ids, const float *logits, uint32_t n, uint32_t count, Error *err) {
+    size_t bytes;
+    Candidate *c = size_mul(&bytes, n, sizeof *c) ? mem_alloc(NULL, bytes) : NULL;
+    if (!c) return error_memory(err, "the largest logits");
+    for (uint32_t i = 0; i < n; i++) c[i] = (Candidate){isnan(logits[i]) ? -INFINITY : logits[i], i};
+    select_first(c, n, count);
+    for (uint32_t i = 0; i < count; i++) ids[i] = c[i].id;
+    mem_free(NULL, c);
+    return 0;
+}
+
 static double sum_of(const float *p, size_t n) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += p[i];

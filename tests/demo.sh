@@ -21,4 +21,15 @@ echo "== a few lines from it (1.76 M parameters, trained on the King James Bible
 "$recast" run $out/*-BF16.gguf -p "And the LORD said unto Moses," -n 48
 
 echo
+echo "== sign it with a throw-away key, pack it, unpack it elsewhere, check it there"
+elsewhere=$(mktemp -d "${TMPDIR:-/tmp}/recast-demo.XXXXXX")
+trap 'rm -rf "$elsewhere"' EXIT
+openssl ecparam -name prime256v1 -genkey -noout -out "$elsewhere/key.pem"
+openssl ec -in "$elsewhere/key.pem" -pubout -out "$elsewhere/key.pub.pem" 2>/dev/null
+"$recast" sign $out --key "$elsewhere/key.pem"
+"$recast" package $out -o "$elsewhere/tiny-extreme.tar.zst"
+"$recast" unpack "$elsewhere/tiny-extreme.tar.zst" -o "$elsewhere/tiny-extreme"
+"$recast" validate "$elsewhere/tiny-extreme" --key "$elsewhere/key.pub.pem" --require structure,hashes,generation,signature
+
+echo
 echo "The package is $out: $(ls $out | tr '\n' ' ')"

@@ -1,6 +1,7 @@
 /* artifact.c -- one artifact against source and recipe, in order: what it ought to be, source, rebuild,
  * generation. */
 #include "model/views.h"
+#include "validate/prompts.h"
 #include "validate/validation.h"
 #include <string.h>
 
@@ -23,10 +24,12 @@ static int rebuild(const Validation *v, const Subject *s, const Expected *e, Err
 /* Without records, a recipe's prompts and the source make them. */
 static int make_records(GenerationRecord **out, const Validation *v, const Recipe *r, const Model *derived,
                         Error *err) {
+    const char *const *prompts;
     *out = arena_alloc(v->arena, r->n_prompts, sizeof **out);
     if (!*out) return error_memory(err, "generation records");
+    TRY(prompt_texts(&prompts, r, derived, v->arena, err));
     for (size_t i = 0; i < r->n_prompts; i++)
-        TRY(validate_generate(&(*out)[i], derived, r->prompts[i], r->n_tokens, NULL, v->options->threads,
+        TRY(validate_generate(&(*out)[i], derived, prompts[i], r->n_tokens, NULL, v->options->threads,
                               v->arena, err));
     return 0;
 }

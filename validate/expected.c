@@ -7,6 +7,7 @@
 /* What decides the bytes, apart from the source. */
 typedef struct Claim {
     const cJSON *overrides; /* an object */
+    const cJSON *lora;      /* an array; NULL: nothing was merged */
     uint32_t bake;
 } Claim;
 
@@ -14,6 +15,7 @@ typedef struct Claim {
 
 static bool output_fits(const RecipeOutput *o, const Model *artifact) {
     uint32_t file_type;
+    if (o->format == OUTPUT_LORA) return false; /* no model */
     if (o->format == OUTPUT_HF) return artifact->form == FORM_HF;
     return artifact->form == FORM_GGUF && metadata_u32(artifact->metadata, "general.file_type", &file_type) &&
            file_type == o->types.preset->file_type;
@@ -62,6 +64,7 @@ static int read_claim(Claim *out, Expected *e, const Model *artifact, Arena *are
     if (!cJSON_IsObject(out->overrides) && !(out->overrides = cJSON_AddObjectToObject(e->derivation, "none")))
         return error_memory(err, "a recipe");
     json_u32(json_get(json_get(output, "gguf_dynamic"), "bake"), &out->bake);
+    out->lora = json_get(e->derivation, "lora");
     return read_types(e, &p, artifact, output, arena, err);
 }
 
@@ -80,6 +83,52 @@ static int open_gguf(Expected *e, const Claim *claim, const Allocator *allocator
     return 0;
 }
 
+/* ---- adapters that the file says were merged ---- */
+
+static int read_adapter(LoraSpec *out, const cJSON *item, const char *path, Error *err) {
+    const cJSON *hashes = json_get(item, "sha256"), *scale = json_get(item, "scale");
+    const cJSON *rounding = json_get(item, "rounding"), *layout = json_get(item, "expert_b_layout");
+    const cJSON *weights = json_get(hashes, LORA_WEIGHTS_FILE);
+    *out = (LoraSpec){.path = path, .scale = cJSON_IsNumber(scale) ? scale->valuedouble : 1};
+    if (cJSON_IsString(weights) && sha256_is_hex(weights->valuestring) && cJSON_IsString(rounding) &&
+        lora_rounding_by_name(&out->rounding, rounding->valuestring) && cJSON_IsString(layout) &&
+        lora_layout_by_name(&out->layout, layout->valuestring))
+        return 0;
+    return error_set(err, ERR_CHECK, "recast.recipe does not say which adapter was merged, or how");
+}
+
+/* The adapters at hand must be those that the file names. */
+static int same_adapters(const Model *view, const cJSON *list, Error *err) {
+    const LoraAdapterInfo *infos;
+    size_t n = lora_adapters(view->lora, &infos);
+    const cJSON *item = list->child;
+    for (size_t i = 0; i < n; i++, item = item->next) {
+        const char *said = json_get(json_get(item, "sha256"), LORA_WEIGHTS_FILE)->valuestring;
+        if (strcmp(said, infos[i].weights_sha256))
+            return error_set(err, ERR_CHECK,
+                             "adapter %s has SHA-256 %s; this file was merged with %s: another one",
+                             infos[i].name, infos[i].weights_sha256, said);
+    }
+    return 0;
+}
+
+static int open_adapters(Expected *e, const cJSON *list, const ValidateOptions *o, Error *err) {
+    enum { MOST = 64 };
+    LoraSpec specs[MOST];
+    int n = cJSON_GetArraySize(list), i = 0;
+    if (!o->n_adapters)
+        return error_set(
+            err, ERR_UNSUPPORTED,
+            "it was merged with %d adapters, which are not here; give their directories by --lora", n);
+    if (n > MOST || (size_t)n != o->n_adapters)
+        return error_set(err, ERR_CHECK, "it was merged with %d adapters, %zu were given", n, o->n_adapters);
+    for (const cJSON *item = list->child; item; item = item->next, i++)
+        TRY(read_adapter(&specs[i], item, o->adapters[i], err));
+    TRY(lora_open(&e->stack.lora, e->derived, specs, o->n_adapters, o->allocator, err));
+    e->derived = e->stack.lora;
+    return same_adapters(e->stack.lora, list, err);
+}
+
 static int open_claim(Expected *e, const Claim *claim, const Model *artifact, const ValidateOptions *o,
                       Error *err) {
     const Model *source = e->derived ? e->derived : o->source;
@@ -88,6 +137,7 @@ static int open_claim(Expected *e, const Claim *claim, const Model *artifact, co
         OverrideOptions lenient = {.accept_inert_dynamic = true};
         TRY(override_open(&e->stack.override, source, claim->overrides, lenient, o->allocator, err));
         e->derived = e->stack.override;
+        if (claim->lora) TRY(open_adapters(e, claim->lora, o, err));
     }
     e->top = e->derived;
     if (artifact->form == FORM_GGUF) return open_gguf(e, claim, o->allocator, err);
@@ -108,7 +158,7 @@ int expected_open(Expected *out, const Validation *v, const Model *artifact, con
                              artifact->form == FORM_HF ? "hf" : dtype_name(gguf_common_type(artifact)));
         code = recipe_stack_open(&out->stack, recipe, i, o->source, o->allocator, err);
         out->top = out->stack.top;
-        out->derived = out->stack.override;
+        out->derived = out->stack.lora ? out->stack.lora : out->stack.override;
     } else {
         Claim claim = {0};
         code = read_claim(&claim, out, artifact, v->arena, err);

@@ -1,43 +1,12 @@
 /* hashes.c -- does a package agree with its own manifest: every file there, of the right size and SHA-256,
  * none besides, no links, and SHA256SUMS saying the same. */
+#include "packager/package.h"
 #include "validate/validation.h"
 #include <string.h>
 
 static const char manifest_name[] = "manifest.json", sums_name[] = "SHA256SUMS";
 
 /* ---- hashing what is there ---- */
-
-typedef struct Hashing {
-    Sweep sweep;
-    const char *directory;
-    FoundFile **files;
-} Hashing;
-
-typedef struct Tick {
-    Sweep *sweep;
-    uint64_t seen;
-    Error error;
-} Tick;
-
-static int tick(void *context, uint64_t bytes) {
-    Tick *t = context;
-    uint64_t more = bytes - t->seen;
-    t->seen = bytes;
-    return sweep_advance(t->sweep, more, &t->error);
-}
-
-static int hash_one(void *context, size_t index, unsigned thread, Error *err) {
-    (void)thread;
-    Hashing *h = context;
-    FoundFile *f = h->files[index];
-    Tick t = {.sweep = &h->sweep};
-    Input *in;
-    TRY(package_open_file(&in, h->directory, f->path, err));
-    int code = sha256_input(f->sha256, in, tick, &t, err);
-    if (t.error.code && err) *err = t.error;
-    input_close(in);
-    return code;
-}
 
 static bool is_listed(const Manifest *m, const char *path, size_t *index) {
     size_t low = 0, high = m->n_files; /* manifest_read checked the order */
@@ -54,28 +23,18 @@ static bool is_listed(const Manifest *m, const char *path, size_t *index) {
     return false;
 }
 
-/* Hashes the files that the manifest lists with the size they have, and manifest.json. */
-static int hash_all(const Validation *v, const char *directory, Walk *w, const Manifest *m, Error *err) {
-    Hashing h = {.sweep.phase = "hash files", .directory = directory};
-    size_t n = 0, at = 0;
-    h.files = arena_alloc(v->arena, w->n_files, sizeof *h.files);
-    if (!h.files) return error_memory(err, "the files of a package");
-    for (size_t i = 0; i < w->n_files; i++) {
-        FoundFile *f = &w->files[i];
-        bool wanted =
-            !strcmp(f->path, manifest_name) || (is_listed(m, f->path, &at) && m->files[at].size == f->size);
-        if (f->kind != FOUND_FILE || !wanted) continue;
-        h.files[n++] = f;
-        h.sweep.total += f->size;
-    }
-    return sweep_run(&h.sweep, v->options, n, (ThreadWork){hash_one, &h}, err);
+/* Files that the manifest lists with the size they have, and manifest.json. */
+static bool is_wanted(const void *context, const FoundFile *f) {
+    const Manifest *m = context;
+    size_t at = 0;
+    return !strcmp(f->path, manifest_name) || (is_listed(m, f->path, &at) && m->files[at].size == f->size);
 }
 
-/* ---- against the manifest ---- */
+/* ---- files ---- */
 
 typedef struct Lines {
     const Validation *v;
-    size_t said;
+    size_t said, absent; /* absent: weights that the archive doesn't hold */
 } Lines;
 
 /* One line a file, up to a limit: a hostile package may hold any number. */
@@ -84,11 +43,13 @@ typedef struct Lines {
         if ((lines)->said++ < MOST_LINES) check_add((lines)->v, "hashes", CHECK_FAIL, name, __VA_ARGS__); \
     } while (0)
 
-static void compare_listed(Lines *l, const Walk *w, const Manifest *m) {
+static void compare_listed(Lines *l, const FileTree *w, const Manifest *m) {
     for (size_t i = 0; i < m->n_files; i++) {
         const ManifestFile *e = &m->files[i];
-        const FoundFile *f = walk_find(w, e->path);
-        if (!f)
+        const FoundFile *f = tree_find(w, e->path);
+        if (!f && l->v->options->evidence && package_is_weights(e->path))
+            l->absent++;
+        else if (!f)
             SAY(l, e->path, "is missing");
         else if (f->kind != FOUND_FILE)
             continue; /* compare_found speaks of it */
@@ -100,19 +61,19 @@ static void compare_listed(Lines *l, const Walk *w, const Manifest *m) {
     }
 }
 
-static void compare_found(Lines *l, const Walk *w, const Manifest *m) {
+static void compare_found(Lines *l, const FileTree *w, const Manifest *m) {
     for (size_t i = 0; i < w->n_files; i++) {
         const FoundFile *f = &w->files[i];
         if (f->kind == FOUND_LINK)
             SAY(l, f->path, "is a symbolic link; a package holds its files itself");
         else if (f->kind == FOUND_OTHER)
             SAY(l, f->path, "is no regular file");
-        else if (strcmp(f->path, manifest_name) && strcmp(f->path, sums_name) && !is_listed(m, f->path, NULL))
+        else if (!package_is_unlisted(f->path) && !is_listed(m, f->path, NULL))
             SAY(l, f->path, "is not in the manifest");
     }
 }
 
-static void check_files(const Validation *v, const Walk *w, const Manifest *m) {
+static void check_files(const Validation *v, const FileTree *w, const Manifest *m) {
     Lines l = {.v = v};
     uint64_t bytes = 0;
     compare_listed(&l, w, m);
@@ -120,10 +81,17 @@ static void check_files(const Validation *v, const Walk *w, const Manifest *m) {
     for (size_t i = 0; i < m->n_files; i++) bytes += m->files[i].size;
     if (l.said > MOST_LINES)
         check_add(v, "hashes", CHECK_FAIL, "files", "%zu more files are wrong", l.said - MOST_LINES);
-    if (!l.said)
+    if (l.absent)
+        check_add(v, "hashes", CHECK_NOT_RUN, "weights", "%zu files of weights are not in the archive",
+                  l.absent);
+    if (!l.said && l.absent)
+        check_add(v, "hashes", CHECK_PASS, "files", "%zu files: sizes and SHA-256 as manifest.json says",
+                  m->n_files - l.absent);
+    else if (!l.said)
         check_add(v, "hashes", CHECK_PASS, "files",
                   "%zu files, %llu bytes: sizes and SHA-256 as manifest.json says%s", m->n_files,
-                  (unsigned long long)bytes, w->set_aside ? "; .git and .cache were not looked into" : "");
+                  (unsigned long long)bytes,
+                  w->git_aside || w->cache_aside ? "; .git and .cache were not looked into" : "");
 }
 
 /* ---- SHA256SUMS ---- */
@@ -142,11 +110,11 @@ static bool take_line(const char **text, const char *end, char hex[SHA256_HEX], 
     return sha256_is_hex(hex) && !memchr(*path, 0, *length);
 }
 
-static int check_line(const Walk *w, const Manifest *m, const char *hex, const char *path, Error *err) {
+static int check_line(const FileTree *w, const Manifest *m, const char *hex, const char *path, Error *err) {
     size_t at;
     const char *expected = NULL;
     if (!strcmp(path, manifest_name)) {
-        const FoundFile *f = walk_find(w, path);
+        const FoundFile *f = tree_find(w, path);
         expected = f ? f->sha256 : NULL;
     } else if (is_listed(m, path, &at)) {
         expected = m->files[at].sha256;
@@ -156,7 +124,7 @@ static int check_line(const Walk *w, const Manifest *m, const char *hex, const c
     return error_set(err, ERR_CHECK, "says %s for %s, expected %s", hex, path, expected);
 }
 
-static int compare_sums(const Validation *v, const Walk *w, const Manifest *m, const char *text,
+static int compare_sums(const Validation *v, const FileTree *w, const Manifest *m, const char *text,
                         size_t length, Error *err) {
     const char *end = text + length, *path;
     char hex[SHA256_HEX];
@@ -194,9 +162,9 @@ static int read_sums(char **text, size_t *length, const Validation *v, const cha
     return code;
 }
 
-static int check_sums(const Validation *v, const char *directory, const Walk *w, const Manifest *m,
+static int check_sums(const Validation *v, const char *directory, const FileTree *w, const Manifest *m,
                       Error *err) {
-    const FoundFile *f = walk_find(w, sums_name);
+    const FoundFile *f = tree_find(w, sums_name);
     char *text;
     size_t length;
     Error found = {0};
@@ -212,8 +180,9 @@ static int check_sums(const Validation *v, const char *directory, const Walk *w,
     return 0;
 }
 
-int check_hashes(const Validation *v, const char *directory, Walk *w, const Manifest *m, Error *err) {
-    TRY(hash_all(v, directory, w, m, err));
+int check_hashes(const Validation *v, const char *directory, FileTree *w, const Manifest *m, Error *err) {
+    HashOptions options = {v->options->threads, v->options->progress};
+    TRY(tree_hash(w, directory, is_wanted, m, options, v->arena, err));
     check_files(v, w, m);
     return check_sums(v, directory, w, m, err);
 }

@@ -1,5 +1,6 @@
 /* package.c -- a package directory: its files, then every artifact that the manifest lists. Paths are used
- * only after manifest_read has checked them, and only where the walk found regular files. */
+ * only after manifest_read has checked them, and only where the tree has regular files. */
+#include "packager/package.h"
 #include "validate/quality.h"
 #include "validate/validation.h"
 #include <math.h>
@@ -9,7 +10,7 @@
 typedef struct Package {
     const Validation *v;
     const char *directory;
-    Walk walk;
+    FileTree tree;
     Manifest *manifest;
     const Recipe *recipe; /* the given one, or own */
     Recipe *own;
@@ -94,10 +95,10 @@ static uint32_t shards_of(const Artifact *a) {
 
 static bool all_plain(const Package *p, const Artifact *a, Arena *arena) {
     uint32_t n = shards_of(a);
-    bool plain = walk_is_plain(&p->walk, a->path);
+    bool plain = tree_is_plain(&p->tree, a->path);
     for (uint32_t i = 1; plain && i < n; i++) {
         const char *path = gguf_shard_path(arena, a->path, i, n);
-        plain = path && walk_is_plain(&p->walk, path);
+        plain = path && tree_is_plain(&p->tree, path);
     }
     return plain;
 }
@@ -109,7 +110,7 @@ static int own_shards(Subject *s, const Package *p, const Artifact *a, Arena *ar
     if (!files) return error_memory(err, "the files of an artifact");
     for (uint32_t i = 0; i < n; i++) {
         const char *path = gguf_shard_path(arena, a->path, i, n);
-        const FoundFile *f = path ? walk_find(&p->walk, path) : NULL;
+        const FoundFile *f = path ? tree_find(&p->tree, path) : NULL;
         if (!f) return path ? 0 : error_memory(err, "the files of an artifact");
         files[s->n_files++] = *f;
     }
@@ -117,14 +118,14 @@ static int own_shards(Subject *s, const Package *p, const Artifact *a, Arena *ar
     return 0;
 }
 
-/* The walk's files of an artifact, names relative to it. */
+/* The tree's files of an artifact, names relative to it. */
 static int own_files(Subject *s, const Package *p, const Artifact *a, Arena *arena, Error *err) {
     if (shards_of(a)) return own_shards(s, p, a, arena, err);
     size_t length = strlen(a->path);
-    FoundFile *files = arena_alloc(arena, p->walk.n_files, sizeof *files);
+    FoundFile *files = arena_alloc(arena, p->tree.n_files, sizeof *files);
     if (!files) return error_memory(err, "the files of an artifact");
-    for (size_t i = 0; i < p->walk.n_files; i++) {
-        const FoundFile *f = &p->walk.files[i];
+    for (size_t i = 0; i < p->tree.n_files; i++) {
+        const FoundFile *f = &p->tree.files[i];
         if (strncmp(f->path, a->path, length) || (f->path[length] && f->path[length] != '/')) continue;
         files[s->n_files] = *f;
         if (f->path[length]) files[s->n_files].path += length + 1;
@@ -219,11 +220,26 @@ static int check_open_artifact(const Package *p, const Validation *v, const Arti
     return check_quality(p, v, a, model, lossless, err);
 }
 
+/* In an archive of the evidence: was it left out? */
+static bool is_left_out(const Package *p, const Artifact *a) {
+    size_t length = strlen(a->path);
+    for (size_t i = 0; p->v->options->evidence && i < p->manifest->n_files; i++) {
+        const char *path = p->manifest->files[i].path;
+        bool own = !strncmp(path, a->path, length) && (!path[length] || path[length] == '/');
+        if (own && package_is_weights(path) && !tree_find(&p->tree, path)) return true;
+    }
+    return false;
+}
+
 static int check_artifact(const Package *p, const Artifact *a, Error *err) {
     Validation v = *p->v;
     Model *model;
     Error found = {0};
     v.label = a->path;
+    if (is_left_out(p, a)) {
+        check_add(&v, "structure", CHECK_NOT_RUN, "opens", "its weights are not in the archive");
+        return 0;
+    }
     if (!all_plain(p, a, v.arena)) {
         check_add(&v, "structure", CHECK_NOT_RUN, "opens", "a file of it is missing, or is no regular file");
         return 0;
@@ -291,19 +307,20 @@ static int open_recipe(Package *p, Error *err) {
     Error found = {0};
     p->recipe = p->v->options->recipe;
     if (p->recipe || !name) return 0;
-    const FoundFile *f = walk_find(&p->walk, name);
+    const FoundFile *f = tree_find(&p->tree, name);
     if (!f || f->kind != FOUND_FILE) return 0; /* the hashes say so */
     char *path = arena_printf(p->v->arena, "%s/%s", p->directory, name);
     if (!path) return error_memory(err, "a path");
     if (recipe_load(&p->own, path, NULL, 0, p->v->options->allocator, &found))
         return check_error(p->v, "structure", "recipe", &found, err);
+    TRY(recipe_set_adapters(p->own, p->v->options->adapters, p->v->options->n_adapters, err));
     p->recipe = p->own;
     return 0;
 }
 
 static int read_manifest(Package *p, Error *err) {
     Error found = {0};
-    const FoundFile *f = walk_find(&p->walk, "manifest.json");
+    const FoundFile *f = tree_find(&p->tree, "manifest.json");
     if (!f || f->kind != FOUND_FILE) {
         check_add(p->v, "hashes", CHECK_FAIL, "manifest.json", "is missing, or no regular file");
         return 0;
@@ -316,10 +333,12 @@ static int read_manifest(Package *p, Error *err) {
 }
 
 static int check_all(Package *p, Error *err) {
-    TRY(walk_package(&p->walk, p->directory, p->v->arena, err));
+    TRY(tree_list(&p->tree, p->directory, p->v->arena, err));
     TRY(read_manifest(p, err));
     if (!p->manifest) return 0;
-    TRY(check_hashes(p->v, p->directory, &p->walk, p->manifest, err));
+    TRY(check_hashes(p->v, p->directory, &p->tree, p->manifest, err));
+    TRY(check_evidence(p->v, p->directory, &p->tree, p->manifest, err));
+    TRY(check_signature(p->v, p->directory, &p->tree, p->manifest, err));
     TRY(open_recipe(p, err));
     if (p->v->options->source) TRY(check_sources(p, err));
     for (size_t i = 0; i < p->manifest->n_artifacts; i++)

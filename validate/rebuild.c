@@ -27,6 +27,7 @@ static int plan(Production **out, const Validation *v, const Recipe *r, size_t o
                     .proof = proof,
                     .n_changes = top->n_changes,
                     .changes = top->changes,
+                    .lora = top->lora,
                     .output = r->outputs[output].type_name,
                     .license = r->license,
                     .author = r->author,

@@ -2,7 +2,8 @@
 #include "validate/validation.h"
 #include <string.h>
 
-static const char *const groups[] = {"structure", "hashes", "source", "rebuild", "generation", "quality"};
+static const char *const groups[] = {"structure",  "hashes",  "source",   "rebuild",
+                                     "generation", "quality", "signature"};
 enum { N_GROUPS = sizeof groups / sizeof *groups };
 
 static const char *group_of(const char *word, size_t length) {
@@ -20,7 +21,7 @@ static int next_group(const char **group, const char **list, Error *err) {
     if (*group) return 0;
     return error_set(err, ERR_USAGE,
                      "--require: \"%.*s\" is no group; there are structure, hashes, source, rebuild, "
-                     "generation, quality",
+                     "generation, quality, signature",
                      (int)(length < 100 ? length : 100), word);
 }
 
@@ -37,6 +38,7 @@ int validate_require(Report *r, const char *list, Error *err) {
         if (report_group(r, group) != CHECK_NOT_RUN) continue;
         report_add(r, group, CHECK_FAIL, "required", "required, but not everything in this group was run");
         r->verdict = "failed";
+        r->signed_by = NULL;
     }
     return report_ok(r, err);
 }

@@ -1,5 +1,6 @@
 /* source.c -- does the artifact follow from the source that was supplied? Parameters, keys, every tensor, the
  * weights digest, and the hashes of the source's files that the artifact recorded. */
+#include "model/lora.h"
 #include "model/views.h"
 #include "validate/validation.h"
 #include <string.h>
@@ -73,6 +74,34 @@ static void judge_digest(const Validation *v, const char *found, const char *exp
                   expected);
 }
 
+/* Of a merge the digest must be another, and every tensor what the merge gives. */
+static void judge_merged(const Validation *v, const char *found, const char *source, bool same_tensors) {
+    if (!strcmp(found, source))
+        check_add(v, "source", CHECK_FAIL, "weights digest",
+                  "%s, as the source: adapters should have been merged", found);
+    else if (!same_tensors)
+        check_add(v, "source", CHECK_FAIL, "weights digest", "%s: not that of the merged weights", found);
+    else
+        check_add(v, "source", CHECK_PASS, "weights digest", "merged: %s; before the merge %s", found,
+                  source);
+}
+
+/* What adapters changed, and that all else is the source's. */
+static int check_adapters(const Validation *v, const Model *expected, Error *err) {
+    const LoraAdapterInfo *infos;
+    Error found = {0};
+    size_t n = lora_adapters(expected->lora, &infos), applied = 0;
+    if (lora_finish(expected->lora, v->options->threads, &found))
+        return check_error(v, "source", "adapters", &found, err);
+    for (size_t i = 0; i < n; i++) applied += infos[i].n_pairs + infos[i].n_replaced;
+    check_add(
+        v, "source", CHECK_PASS, "adapters",
+        "%zu, with %zu pairs and tensors, all of them applied: %zu tensors of the checkpoint changed, the "
+        "others are the source's bytes",
+        n, applied, lora_tensors(expected->lora));
+    return 0;
+}
+
 static void check_digest(const Validation *v, const char *found, const Model *expected,
                          const SourceProof *proof, bool same_tensors) {
     if (!proof->weights_sha256[0])
@@ -80,6 +109,8 @@ static void check_digest(const Validation *v, const char *found, const Model *ex
                   "the source has none (unknown architecture or quantized)");
     else if (!found[0])
         check_add(v, "source", CHECK_NOT_RUN, "weights digest", "the artifact has none (quantized tensors)");
+    else if (expected->lora)
+        judge_merged(v, found, proof->weights_sha256, same_tensors);
     else
         judge_digest(v, found, proof->weights_sha256, retype_is_lossless(expected), same_tensors);
 }
@@ -102,5 +133,5 @@ int check_source(const Validation *v, const Model *artifact, const char *digest,
     if (artifact->form == FORM_GGUF) TRY(compare_keys(v, artifact, expected->top, err));
     TRY(compare_tensors(v, artifact, expected->top, &same, err));
     check_digest(v, digest, expected->top, proof, same);
-    return 0;
+    return expected->top->lora && same ? check_adapters(v, expected->top, err) : 0;
 }

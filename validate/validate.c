@@ -2,6 +2,7 @@
 #include "validate/validate.h"
 
 #include "model/views.h"
+#include "packager/signature.h"
 #include "validate/validation.h"
 #include <errno.h>
 #include <string.h>
@@ -30,14 +31,19 @@ static void complete(Report *r, const ValidateOptions *o, bool package) {
                 !o->source             ? no_source
                 : package || o->recipe ? "the artifact could not be rebuilt"
                                        : "no recipe was given (--recipe R.json)");
-    add_missing(r, "generation", "no generation is recorded");
-    add_missing(r, "quality", "no figures are recorded; a package has those of its lossy files");
+    add_missing(r, "generation", o->evidence ? "the weights are not here" : "no generation is recorded");
+    add_missing(r, "quality",
+                o->evidence ? "the weights are not here"
+                            : "no figures are recorded; a package has those of its lossy files");
+    add_missing(r, "signature", package ? "the package could not be read" : "only a directory can be signed");
 }
 
-static void judge(Report *r) {
+static void judge(Report *r, bool evidence) {
+    if (report_count(r, CHECK_FAIL)) r->signed_by = NULL; /* whatever was signed, it is not this */
     bool derived = report_group(r, "source") == CHECK_PASS || report_group(r, "rebuild") == CHECK_PASS;
     r->verdict = report_count(r, CHECK_FAIL)               ? "failed"
                  : derived                                 ? "derived"
+                 : evidence                                ? "evidence consistent"
                  : report_group(r, "hashes") == CHECK_PASS ? "consistent"
                                                            : "nothing shown";
 }
@@ -87,6 +93,22 @@ static int open_and_check(const Validation *v, const char *path, Error *err) {
 
 /* ---- entry points ---- */
 
+/* A checkpoint may be signed as well. */
+static int check_lone_signature(const Validation *v, const char *path, Error *err) {
+    FileTree tree = {0};
+    struct stat st;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode)) {
+        if (v->options->key || v->options->roots)
+            check_add(v, "signature", CHECK_FAIL, "signer", "only a directory can be signed");
+        return 0;
+    }
+    char *name = arena_printf(v->arena, "%s/" SIGNATURE_FILE, path);
+    if (!name) return error_memory(err, "a path");
+    /* a snapshot of the Hugging Face cache is full of links: nothing to look at without a signature */
+    if (!lstat(name, &st)) TRY(tree_list(&tree, path, v->arena, err));
+    return check_signature(v, path, &tree, NULL, err);
+}
+
 static bool is_package(const char *path) {
     struct stat st;
     char name[4096];
@@ -106,10 +128,11 @@ static int check_path(Report *r, const char *path, ValidateOptions *o, Arena *ar
     Validation v = {.report = r, .options = o, .label = "", .path = path, .arena = arena};
     bool package = is_package(path);
     int code = package ? check_package(&v, path, err) : open_and_check(&v, path, err);
+    if (!code && !package) code = check_lone_signature(&v, path, err);
     source_proof_close(proof);
     if (code) return code;
     complete(r, o, package);
-    judge(r);
+    judge(r, o->evidence && package);
     return report_ok(r, err);
 }
 

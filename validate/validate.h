@@ -3,14 +3,17 @@
  * Groups: structure (the file is well-formed, complete, of the right shapes, and its provenance agrees with
  * itself), hashes (every file against manifest.json), source (per-tensor identity and weights digest against
  * a source that was supplied), rebuild (the recipe, run again to hash, gives these bytes), generation
- * (recorded hashes reproduced), quality (with lossy types; not run here). Each check is pass, fail or not run
- * (reason). Verdict: "consistent" (agrees with its own manifest), "derived" (follows from a source that was
- * supplied), "failed", "nothing shown". */
+ * (recorded hashes reproduced), quality (with lossy types; not run here), signature (model.sig is that of a
+ * key or certificate that the user trusts, and the files are those that were signed). Each check is pass,
+ * fail or not run (reason). Verdict: "consistent" (agrees with its own manifest), "derived" (follows from a
+ * source that was supplied), "evidence consistent" (the same of an archive without weights), "failed",
+ * "nothing shown"; and Report.signed_by. */
 #ifndef RECAST_VALIDATE_VALIDATE_H
 #define RECAST_VALIDATE_VALIDATE_H
 
 #include "core/progress.h"
 #include "core/report.h"
+#include "packager/key.h"
 #include "packager/manifest.h"
 #include "recipes/recipe.h"
 
@@ -19,6 +22,13 @@ typedef struct ValidateOptions {
     const SourceProof *proof; /* of the source if known already; NULL: computed when needed */
     const Recipe *recipe;     /* NULL: the package's own recipe.json, if it is a package */
     const char *commit;       /* of the source; NULL if unknown */
+    const PublicKey *key;     /* whose signature is wanted; NULL: not known */
+    const CertStore *roots;   /* that a signer's certificate must lead to; NULL: none */
+    size_t n_ignored;         /* paths that a signature needn't cover, at the user's word */
+    const char *const *ignored;
+    bool evidence;               /* it came out of an archive without weights: their absence is no failure */
+    size_t n_adapters;           /* places of the adapters that the recipe merges; 0: where the recipe says */
+    const char *const *adapters; /* directories, in the recipe's order */
     unsigned threads;
     const Progress *progress;
     const Allocator *allocator;

@@ -4,6 +4,7 @@
 
 #include "convert/provenance.h"
 #include "core/threads.h"
+#include "packager/tree.h"
 #include "runner/generate.h"
 #include "validate/validate.h"
 #include <pthread.h>
@@ -109,14 +110,6 @@ int compare_keys(const Validation *v, const Model *artifact, const Model *expect
 
 /* ---- rebuild (rebuild.c) ---- */
 
-/* A file that is really there, with its hash. */
-typedef struct FoundFile {
-    const char *path; /* relative to the package or checkpoint */
-    uint64_t size;
-    enum { FOUND_FILE, FOUND_LINK, FOUND_OTHER } kind;
-    char sha256[SHA256_HEX]; /* "" if it was not hashed */
-} FoundFile;
-
 /* files: of the artifact, in shard order. */
 int rebuild_gguf(const Validation *v, const Recipe *r, size_t output, const Model *top,
                  const SourceProof *proof, const FoundFile *files, size_t n_files, Error *err);
@@ -131,24 +124,21 @@ int rebuild_hf(const Validation *v, const Model *top, const SourceProof *proof, 
 int check_generation(const Validation *v, const Model *artifact, const char *path, bool lossless,
                      const Model *derived, size_t n_records, const GenerationRecord *records, Error *err);
 
-/* ---- packages (package.c, walk.c, hashes.c) ---- */
-
-typedef struct Walk {
-    size_t n_files, capacity;
-    FoundFile *files; /* sorted by path */
-    bool set_aside;   /* .git or .cache was there: a clone or a download keeps its own files in them */
-} Walk;
-/* Everything below a directory; links are noted and never followed. */
-int walk_package(Walk *out, const char *directory, Arena *arena, Error *err);
-FoundFile *walk_find(const Walk *w, const char *path);
-/* Is there a regular file of this name, or (a directory) are all files below it regular? */
-bool walk_is_plain(const Walk *w, const char *path);
-/* Opens a regular file of the package without following a link anywhere below it. */
-int package_open_file(Input **out, const char *directory, const char *path, Error *err);
+/* ---- packages (package.c, hashes.c) ---- */
 
 /* Files against manifest and SHA256SUMS. Fills the sha256 of w's files that the manifest lists. */
-int check_hashes(const Validation *v, const char *directory, Walk *w, const Manifest *m, Error *err);
+int check_hashes(const Validation *v, const char *directory, FileTree *w, const Manifest *m, Error *err);
 int check_package(const Validation *v, const char *directory, Error *err);
+
+/* Do provenance.json, bom.cdx.json and the hashes of tensors say what the manifest says (evidence.c)? */
+int check_evidence(const Validation *v, const char *directory, const FileTree *tree, const Manifest *m,
+                   Error *err) MUST_CHECK;
+
+/* ---- signatures (signature.c) ---- */
+
+/* Fills the report's signed_by if model.sig is good. m: NULL if it is no package. */
+int check_signature(const Validation *v, const char *directory, const FileTree *tree, const Manifest *m,
+                    Error *err);
 
 /* ---- one artifact (artifact.c) ---- */
 

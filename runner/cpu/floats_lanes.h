@@ -2,8 +2,8 @@
  * for one WIDTH. See vectors.h.
  *
  * An element's lane is its index mod 32, so the lanes of one sum are PARTS registers, and each 32 elements
- * are PARTS fused multiply-adds that don't wait for each other. Several rows and vectors at a time give the
- * processor enough of them, and each register of weights or activations that is loaded serves several. */
+ * are PARTS fused multiply-adds that don't wait for each other. Several vectors meet several rows at a time:
+ * each register of weights or activations that is loaded serves several sums. */
 #ifndef RECAST_RUNNER_CPU_FLOATS_LANES_H
 #define RECAST_RUNNER_CPU_FLOATS_LANES_H
 
@@ -38,54 +38,23 @@ VECTOR_CODE void add_tail(Floats lane[PARTS], DType type, const uint8_t *row, co
     }
 }
 
-/* R rows times V vectors, `parts` of the lanes in one go over the columns. All three are constants. */
-VECTOR void tile_floats(DType type, size_t R, size_t V, size_t parts, const uint8_t *rows, size_t row_bytes,
-                        const float *const *x, size_t n, float *out, size_t out_stride) {
-    Floats lane[4 * 4][PARTS]; /* [R * V] */
-    size_t whole = n / 32 * 32;
-    for (size_t begin = 0; begin < PARTS; begin += parts) {
-        Floats sum[4 * 4][PARTS];
-        UNROLL for (size_t k = 0; k < R * V; k++) {
-            UNROLL for (size_t p = 0; p < parts; p++) sum[k][p] = no_floats();
-        }
-        for (size_t i = 0; i < whole; i += 32) {
-            UNROLL for (size_t p = 0; p < parts; p++) {
-                Floats v[4];
-                UNROLL for (size_t c = 0; c < V; c++) v[c] = load_floats(x[c] + i + (begin + p) * WIDTH);
-                UNROLL for (size_t r = 0; r < R; r++) {
-                    Floats w = widened(type, rows + r * row_bytes, i + (begin + p) * WIDTH);
-                    UNROLL for (size_t c = 0; c < V; c++) sum[r * V + c][p] =
-                        fused(w, v[c], sum[r * V + c][p]);
-                }
-            }
-        }
-        UNROLL for (size_t k = 0; k < R * V; k++) {
-            UNROLL for (size_t p = 0; p < parts; p++) lane[k][begin + p] = sum[k][p];
-        }
-    }
-    UNROLL for (size_t r = 0; r < R; r++) {
-        UNROLL for (size_t c = 0; c < V; c++) {
-            Floats *l = lane[r * V + c];
-            if (whole < n) add_tail(l, type, rows + r * row_bytes, x[c], whole, n);
-            out[c * out_stride + r] = butterfly(l);
-        }
-    }
-}
-
-#if WIDTH == 16
-enum { ROWS_MANY = 4, VECTORS_MANY = 3, PARTS_MANY = 2 };
-#else
-enum { ROWS_MANY = 3, VECTORS_MANY = 2, PARTS_MANY = 2 };
-#endif
-
-/* One vector: rows straight from where they lie, one after the other. The processor's prefetcher then sees
- * one stream and keeps up with memory; two or four rows at a time, with or without prefetch instructions, get
- * half of that (docs/performance.md). */
+/* One vector: rows straight from where they lie, one after the other: one stream, which memory serves best.
+ * Two or four rows at a time get half of that (docs/performance.md). */
 VECTOR void one_vector(DType type, const MatTile *t, size_t i) {
     const float *x = (const float *)(const void *)mat_vector(t, i);
-    float *out = t->out + i * t->out_stride;
-    for (size_t r = 0; r < t->n_rows; r++)
-        tile_floats(type, 1, 1, PARTS, t->rows + r * t->row_bytes, t->row_bytes, &x, t->columns, out + r, 1);
+    size_t whole = t->columns / 32 * 32, size = type == DT_F32 ? 4 : 2;
+    for (size_t r = 0; r < t->n_rows; r++) {
+        const uint8_t *row = t->rows + r * t->row_bytes;
+        Floats lane[PARTS];
+        UNROLL for (size_t p = 0; p < PARTS; p++) lane[p] = no_floats();
+        for (size_t k = 0; k < whole; k += 32) {
+            fetch_ahead(row + k * size, 32 * size);
+            UNROLL for (size_t p = 0; p < PARTS; p++) lane[p] =
+                fused(widened(type, row, k + p * WIDTH), load_floats(x + k + p * WIDTH), lane[p]);
+        }
+        if (whole < t->columns) add_tail(lane, type, row, x, whole, t->columns);
+        t->out[i * t->out_stride + r] = butterfly(lane);
+    }
 }
 
 VECTOR_CODE void one_vector_f32(const MatTile *t, size_t i) {
@@ -98,33 +67,178 @@ VECTOR_CODE void one_vector_bf16(const MatTile *t, size_t i) {
     one_vector(DT_BF16, t, i);
 }
 
-/* A few rows times V vectors from number i on. */
-VECTOR void rows_times(DType type, size_t V, const MatTile *t, size_t first, size_t n_rows, size_t i) {
-    const float *x[VECTORS_MANY];
-    const uint8_t *rows = t->rows + first * t->row_bytes;
-    float *out = t->out + i * t->out_stride + first;
-    for (size_t c = 0; c < V; c++) x[c] = (const float *)(const void *)mat_vector(t, i + c);
-    if (n_rows == ROWS_MANY) {
-        tile_floats(type, ROWS_MANY, V, PARTS_MANY, rows, t->row_bytes, x, t->columns, out, t->out_stride);
+/* ---- several vectors ---- */
+
+/* A tile's sums stay in registers. */
+#if WIDTH == 16
+enum { ROWS_MANY = 4, VECTORS_MANY = 3 };
+#else
+enum { ROWS_MANY = 3, VECTORS_MANY = 2 };
+#endif
+
+/* Parts p and p + 1 of the 32 weights of step k. BF16 takes one instruction each if they are every other
+ * element of a load: the even ones, moved up, and the odd ones, with the even cut off. Vectors are laid out
+ * to match. */
+VECTOR void two_parts(Floats out[2], DType type, const uint8_t *row, size_t k, size_t p) {
+    if (type != DT_BF16) {
+        out[0] = widened(type, row, 32 * k + p * WIDTH);
+        out[1] = widened(type, row, 32 * k + (p + 1) * WIDTH);
         return;
     }
-    for (size_t r = 0; r < n_rows; r++)
-        tile_floats(type, 1, V, PARTS, rows + r * t->row_bytes, t->row_bytes, x, t->columns, out + r,
-                    t->out_stride);
+    Ints both = load_ints(row + 64 * k + p / 2 * VECTOR_BYTES);
+#if WIDTH == 16
+    out[0] = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    out[1] = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32((int)0xFFFF0000)));
+#else
+    out[0] = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
+    out[1] = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32((int)0xFFFF0000)));
+#endif
 }
 
-/* Several vectors: a few rows stay in the first cache while they meet all of them. They are widened anew each
- * time, which costs less than reading them at twice the size. */
-VECTOR void many_vectors(DType type, const MatTile *t) {
-    for (size_t first = 0; first < t->n_rows; first += ROWS_MANY) {
-        size_t n_rows = t->n_rows - first < ROWS_MANY ? t->n_rows - first : ROWS_MANY, i = 0;
-        for (; i + VECTORS_MANY <= t->n; i += VECTORS_MANY)
-            rows_times(type, VECTORS_MANY, t, first, n_rows, i);
-        if (VECTORS_MANY == 3 && i + 2 == t->n)
-            rows_times(type, 2, t, first, n_rows, i);
-        else if (i < t->n)
-            rows_times(type, 1, t, first, n_rows, i);
+/* Even and odd elements of two registers that follow each other. */
+VECTOR void even_and_odd(Floats *even, Floats *odd, Floats a, Floats b) {
+#if WIDTH == 16
+    const Ints index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(a, index, b);
+    *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(index, _mm512_set1_epi32(1)), b);
+#else
+    __m256d e = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88)),
+            o = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xDD));
+    *even = _mm256_castpd_ps(_mm256_permute4x64_pd(e, 0xD8));
+    *odd = _mm256_castpd_ps(_mm256_permute4x64_pd(o, 0xD8));
+#endif
+}
+
+/* And back. */
+VECTOR void one_after_other(Floats *a, Floats *b, Floats even, Floats odd) {
+#if WIDTH == 16
+    const Ints index = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *a = _mm512_permutex2var_ps(even, index, odd);
+    *b = _mm512_permutex2var_ps(even, _mm512_add_epi32(index, _mm512_set1_epi32(8)), odd);
+#else
+    Floats low = _mm256_unpacklo_ps(even, odd), high = _mm256_unpackhi_ps(even, odd);
+    *a = _mm256_permute2f128_ps(low, high, 0x20);
+    *b = _mm256_permute2f128_ps(low, high, 0x31);
+#endif
+}
+
+/* A vector's whole 32s, in the order of two_parts. */
+VECTOR_CODE void lay_out(DType type, float *out, const float *x, size_t steps) {
+    for (size_t k = 0; k < 32 * steps; k += 2 * WIDTH) {
+        Floats a = load_floats(x + k), b = load_floats(x + k + WIDTH);
+        if (type == DT_BF16) even_and_odd(&a, &b, a, b);
+        store_floats(out + k, a);
+        store_floats(out + k + WIDTH, b);
     }
+}
+
+/* ROWS_MANY rows times V vectors that are laid out; V is a constant. Rows come from the second cache: what is
+ * NEAR steps ahead is asked for, at their end the begin of the next rows, `next` bytes behind.
+ * lane [ROWS_MANY * V][PARTS]. */
+VECTOR void tile_many(DType type, size_t V, const uint8_t *const *row, size_t next, const float *x,
+                      size_t x_floats, size_t steps, Floats (*lane)[PARTS]) {
+    enum { NEAR = 16 };
+    size_t size = type == DT_F32 ? 128 : 64;
+    UNROLL for (size_t p = 0; p < PARTS; p += 2) {
+        Floats sum[ROWS_MANY * VECTORS_MANY][2];
+        UNROLL for (size_t i = 0; i < ROWS_MANY * V; i++) sum[i][0] = sum[i][1] = no_floats();
+        for (size_t k = 0; k < steps; k++) {
+            size_t near = k + NEAR < steps ? (k + NEAR) * size : next + (k + NEAR - steps) * size;
+            UNROLL for (size_t r = 0; r < ROWS_MANY; r++) {
+                Floats w[2];
+                if (p == 0) _mm_prefetch((const char *)((uintptr_t)row[r] + near), _MM_HINT_T0);
+                two_parts(w, type, row[r], k, p);
+                UNROLL for (size_t c = 0; c < V; c++) {
+                    const float *v = x + c * x_floats + 32 * k + p * WIDTH;
+                    sum[r * V + c][0] = fused(w[0], load_floats(v), sum[r * V + c][0]);
+                    sum[r * V + c][1] = fused(w[1], load_floats(v + WIDTH), sum[r * V + c][1]);
+                }
+            }
+        }
+        UNROLL for (size_t i = 0; i < ROWS_MANY * V; i++) {
+            lane[i][p] = sum[i][0];
+            lane[i][p + 1] = sum[i][1];
+        }
+    }
+}
+
+#if WIDTH == 16
+/* The butterflies of four sums side by side: a quarter of the instructions, and no chain of them. */
+VECTOR void finish_four(DType type, float *out, Floats (*lane)[PARTS], size_t apart) {
+    Floats two[2];
+    UNROLL for (size_t i = 0; i < 2; i++) {
+        Floats *a = lane[2 * i * apart], *b = lane[(2 * i + 1) * apart], c, d;
+        if (type == DT_BF16) { /* blocks of 4: even even odd odd */
+            c = _mm512_add_ps(_mm512_shuffle_f32x4(a[0], a[1], 0x44), _mm512_shuffle_f32x4(a[0], a[1], 0xEE));
+            d = _mm512_add_ps(_mm512_shuffle_f32x4(b[0], b[1], 0x44), _mm512_shuffle_f32x4(b[0], b[1], 0xEE));
+            c = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xDD));
+            c = _mm512_add_ps(c, _mm512_permute_ps(c, 0x4E));
+            c = _mm512_add_ps(c, _mm512_permute_ps(c, 0xB1));
+            two[i] = _mm512_add_ps(c, _mm512_shuffle_f32x4(c, c, 0xB1));
+        } else {
+            c = _mm512_add_ps(a[0], a[1]);
+            d = _mm512_add_ps(b[0], b[1]);
+            two[i] = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xEE));
+        }
+    }
+    Floats low = _mm512_shuffle_f32x4(two[0], two[1], 0x88);
+    if (type != DT_BF16) {
+        low = _mm512_add_ps(low, _mm512_shuffle_f32x4(two[0], two[1], 0xDD));
+        low = _mm512_add_ps(low, _mm512_permute_ps(low, 0x4E));
+        low = _mm512_add_ps(low, _mm512_permute_ps(low, 0xB1));
+    }
+    _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, low)));
+}
+#endif
+
+/* Sums in the order of lanes, with the last columns. */
+VECTOR_CODE void finish_one(DType type, float *out, Floats lane[PARTS], const uint8_t *row, const float *x,
+                            size_t columns) {
+    if (type == DT_BF16) {
+        UNROLL for (size_t p = 0; p < PARTS; p += 2)
+            one_after_other(&lane[p], &lane[p + 1], lane[p], lane[p + 1]);
+    }
+    if (columns % 32) add_tail(lane, type, row, x, columns / 32 * 32, columns);
+    *out = butterfly(lane);
+}
+
+/* All rows times V vectors from number i on, which stay in the first cache meanwhile; the rows are in the
+ * second after the first few vectors. */
+VECTOR void rows_times(DType type, size_t V, const MatTile *t, size_t i) {
+    size_t steps = t->columns / 32, whole = 32 * steps;
+    size_t x_floats = whole + 16; /* vectors stay out of each other's cache sets */
+    float *laid = t->scratch;
+    for (size_t c = 0; c < V; c++)
+        lay_out(type, laid + c * x_floats, (const float *)(const void *)mat_vector(t, i + c), steps);
+    for (size_t first = 0; first < t->n_rows; first += ROWS_MANY) {
+        const uint8_t *row[ROWS_MANY]; /* the last one fills up */
+        size_t left = t->n_rows - first;
+        UNROLL for (size_t r = 0; r < ROWS_MANY; r++) row[r] =
+            t->rows + (first + (r < left ? r : left - 1)) * t->row_bytes;
+        Floats lane[ROWS_MANY * VECTORS_MANY][PARTS];
+        tile_many(type, V, row, ROWS_MANY * t->row_bytes, laid, x_floats, steps, lane);
+        for (size_t c = 0; c < V; c++) {
+            float *out = t->out + (i + c) * t->out_stride + first;
+#if WIDTH == 16
+            if (left >= ROWS_MANY && whole == t->columns) {
+                finish_four(type, out, lane + c, V);
+                continue;
+            }
+#endif
+            const float *v = (const float *)(const void *)mat_vector(t, i + c);
+            for (size_t r = 0; r < ROWS_MANY && r < left; r++)
+                finish_one(type, out + r, lane[r * V + c], row[r], v, t->columns);
+        }
+    }
+}
+
+VECTOR void many_vectors(DType type, const MatTile *t) {
+    size_t i = 0;
+    for (; i + VECTORS_MANY <= t->n; i += VECTORS_MANY) rows_times(type, VECTORS_MANY, t, i);
+    if (VECTORS_MANY == 3 && i + 2 == t->n)
+        rows_times(type, 2, t, i);
+    else if (i < t->n)
+        rows_times(type, 1, t, i);
 }
 
 VECTOR_CODE void many_vectors_f32(const MatTile *t) {

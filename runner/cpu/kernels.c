@@ -70,6 +70,13 @@ static const struct {
     {NEEDS_VNNI,
      {"vnni", floats_avx512, packed_bytes_vnni, pack_vnni, same_pack_lanes, quantized_vnni, mix_avx512}},
 #endif
+#if defined(__aarch64__)
+    {CPU_ARM_NEON,
+     {"neon", floats_neon, packed_bytes_neon, pack_neon, same_pack_portable, quantized_neon, mix_neon}},
+    {CPU_ARM_NEON | CPU_ARM_DOTPROD,
+     {"neon-dot", floats_neon, packed_bytes_neon, pack_neon, same_pack_portable, quantized_neon_dot,
+      mix_neon}},
+#endif
 };
 
 const MatKernels *mat_kernels_at(CpuFeatures have, size_t i) {

@@ -30,16 +30,18 @@ static inline size_t groups_of(size_t columns) {
 /* quantize_block of runner/ref/quantized.c, step by step. q: 32 bytes; returns d. */
 VECTOR float quantize_block(__m256i *q, const float *x) {
     const __m256 sign = _mm256_set1_ps(-0.0f), magic = _mm256_set1_ps(0x1.8p23f);
-    __m256 v[4], top = _mm256_setzero_ps();
+    __m256 v[4], top = _mm256_setzero_ps(), none = top;
     for (int i = 0; i < 4; i++) {
         v[i] = _mm256_loadu_ps(x + 8 * i);
         top = _mm256_max_ps(_mm256_andnot_ps(sign, v[i]), top); /* a NaN is passed over */
+        none = _mm256_or_ps(none, _mm256_cmp_ps(v[i], v[i], _CMP_UNORD_Q));
     }
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(top), _mm256_extractf128_ps(top, 1));
     four = _mm_max_ps(four, _mm_movehl_ps(four, four));
     float largest = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
     float d = largest / 127, inverse = 1 / d;
     *q = _mm256_setzero_si256();
+    if (_mm256_movemask_ps(none)) return NAN;
     if (largest == 0 || !isfinite(inverse)) return 0;
     __m256i w[4];
     for (int i = 0; i < 4; i++) {
@@ -293,6 +295,7 @@ VECTOR void add_blocks(Lanes *l, size_t part, DType type, const uint8_t *at, con
  * processor doesn't look far enough ahead to find the next chain by itself. With AVX2's 16 registers it has
  * to. */
 VECTOR void add_two(Lanes *l, size_t part, DType type, const uint8_t *at, const ActGroup *x, size_t left) {
+    fetch_ahead(at, 2 * group_bytes(type));
 #if WIDTH == 16
     WeightGroup v, w;
     Ints p[8], q[8];

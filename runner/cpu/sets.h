@@ -25,4 +25,14 @@ void quantized_vnni(const MatTile *tile);
 bool same_pack_lanes(DType a, DType b);
 #endif
 
+#if defined(__aarch64__)
+void floats_neon(const MatTile *tile);
+void mix_neon(float *o, const float *p, size_t p_stride, const float *v, size_t n, size_t heads,
+              size_t head_dim);
+size_t packed_bytes_neon(size_t columns);
+void pack_neon(void *out, DType type, const float *x, size_t columns);
+void quantized_neon(const MatTile *tile);
+void quantized_neon_dot(const MatTile *tile); /* DotProd */
+#endif
+
 #endif

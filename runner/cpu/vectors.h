@@ -45,6 +45,16 @@ typedef __m256i Ints;
 typedef __m256 Mask;
 #endif
 
+/* Asks for the lines that come AHEAD bytes behind `bytes` bytes at p, wherever that is: decoding reads
+ * weights as one stream, and hardware alone keeps half as many lines in flight, ends at each page, and on
+ * some virtual machines is switched off (docs/performance.md). */
+enum { AHEAD = 2560 };
+
+VECTOR void fetch_ahead(const void *p, size_t bytes) {
+    UNROLL for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)((uintptr_t)p + AHEAD + i), _MM_HINT_T0);
+}
+
 VECTOR Floats load_floats(const float *p) {
 #if WIDTH == 16
     return _mm512_loadu_ps(p);

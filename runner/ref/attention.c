@@ -3,11 +3,12 @@
 #include "runner/ref/kernels.h"
 #include <math.h>
 
-/* Each thread: a chunk of keys and one of values; for each head of a group its scores, its output, and
- * (m, l) of the chunk and of all so far. */
+/* Each thread: a chunk of keys and one of values; the float kernel's; for each head of a group its scores,
+ * its output, and (m, l) of the chunk and of all so far. */
 size_t attention_scratch(const ModelParams *p) {
     size_t group = p->n_heads / p->n_kv_heads;
-    return 2 * (size_t)ATTENTION_CHUNK * p->head_dim + group * (ATTENTION_CHUNK + p->head_dim + 4);
+    return 2 * (size_t)ATTENTION_CHUNK * p->head_dim + mat_scratch(p->head_dim) / sizeof(float) +
+           group * (ATTENTION_CHUNK + p->head_dim + 4);
 }
 
 int attention_store(RefState *s, uint32_t layer, uint32_t first, size_t count, Error *err) {
@@ -45,7 +46,8 @@ static int attend_group(void *context, size_t index, unsigned thread, Error *err
     uint32_t kv_head = (uint32_t)(index % p->n_kv_heads), last = work->first + (uint32_t)token;
     const LayerWeights *w = &s->weights->layers[work->layer];
     float *k_room = s->team.scratch + thread * s->team.scratch_floats;
-    float *v_room = k_room + ATTENTION_CHUNK * h, *scores = v_room + ATTENTION_CHUNK * h;
+    float *v_room = k_room + ATTENTION_CHUNK * h, *scratch = v_room + ATTENTION_CHUNK * h;
+    float *scores = scratch + mat_scratch(h) / sizeof(float);
     float *mixed = scores + group * ATTENTION_CHUNK, *m = mixed + group * h, *l = m + group;
     float *chunk_m = l + group, *chunk_l = chunk_m + group;
     float *q = s->a.q + (token * p->n_heads + kv_head * group) * h; /* [group][head_dim] */
@@ -69,7 +71,8 @@ static int attend_group(void *context, size_t index, unsigned thread, Error *err
                         .x_bytes = h * sizeof *q,
                         .n = group,
                         .out = scores,
-                        .out_stride = ATTENTION_CHUNK};
+                        .out_stride = ATTENTION_CHUNK,
+                        .scratch = scratch};
         s->team.kernels->floats(&keys);
         for (size_t j = 0; j < group; j++)
             kernel_softmax(scores + j * ATTENTION_CHUNK, n, scale, &chunk_m[j], &chunk_l[j]);

@@ -15,40 +15,54 @@ enum { MAX_BATCH = 256, MAX_ENTRIES = 2048, MAX_THREADS = 256 /* threads_run sta
 
 /* ---- memory ---- */
 
-static float *floats(Arena *arena, size_t rows, size_t columns) {
-    size_t n;
-    return size_mul(&n, rows, columns) ? arena_alloc(arena, n, sizeof(float)) : NULL;
+/* Where working memory comes from; without an arena it is only counted, so that the figure that is said
+ * before anything is allocated is the one that is allocated. */
+typedef struct Room {
+    Arena *arena;
+    uint64_t bytes;
+    bool failed;
+} Room;
+
+static void *take(Room *room, size_t rows, size_t columns, size_t element) {
+    size_t n = 0, bytes = 0;
+    if (!size_mul(&n, rows, columns) || !size_mul(&bytes, n, element)) {
+        room->failed = true;
+        return NULL;
+    }
+    room->bytes += bytes;
+    void *memory = room->arena ? arena_alloc(room->arena, n, element) : NULL;
+    if (room->arena && !memory) room->failed = true;
+    return memory;
 }
 
-static int open_activations(Activations *a, const ModelParams *p, uint32_t context, Arena *arena,
-                            Error *err) {
+static float *floats(Room *room, size_t rows, size_t columns) {
+    return take(room, rows, columns, sizeof(float));
+}
+
+static void lay_activations(Activations *a, const ModelParams *p, uint32_t context, Room *room) {
     size_t batch = MAX_ENTRIES / p->n_experts_used;
     batch = batch < 1 ? 1 : batch > MAX_BATCH ? MAX_BATCH : batch;
     if (batch > context) batch = context;
     size_t entries = batch * p->n_experts_used, h = p->head_dim;
     a->batch = (uint32_t)batch;
-    a->x = floats(arena, batch, p->n_embd);
-    a->y = floats(arena, batch, p->n_embd);
-    a->q = floats(arena, batch, p->n_heads * h);
-    a->k = floats(arena, batch, p->n_kv_heads * h);
-    a->v = floats(arena, batch, p->n_kv_heads * h);
-    a->heads = floats(arena, batch, p->n_heads * h);
-    a->cosine = floats(arena, batch, h / 2);
-    a->sine = floats(arena, batch, h / 2);
-    a->route = floats(arena, batch, p->n_experts);
-    a->entry = arena_alloc(arena, entries, sizeof *a->entry);
-    a->entry_weight = floats(arena, 1, entries);
-    a->gate = floats(arena, entries, p->n_ff_expert);
-    a->up = floats(arena, entries, p->n_ff_expert);
-    a->down = floats(arena, entries, p->n_embd);
-    a->products = arena_alloc(arena, 2 * (size_t)p->n_experts, sizeof *a->products);
-    bool ok = a->x && a->y && a->q && a->k && a->v && a->heads && a->cosine && a->sine && a->route &&
-              a->entry && a->entry_weight && a->gate && a->up && a->down && a->products;
-    return ok ? 0 : error_memory(err, "the runner's working memory");
+    a->x = floats(room, batch, p->n_embd);
+    a->y = floats(room, batch, p->n_embd);
+    a->q = floats(room, batch, p->n_heads * h);
+    a->k = floats(room, batch, p->n_kv_heads * h);
+    a->v = floats(room, batch, p->n_kv_heads * h);
+    a->heads = floats(room, batch, p->n_heads * h);
+    a->cosine = floats(room, batch, h / 2);
+    a->sine = floats(room, batch, h / 2);
+    a->route = floats(room, batch, p->n_experts);
+    a->entry = take(room, 1, entries, sizeof *a->entry);
+    a->entry_weight = floats(room, 1, entries);
+    a->gate = floats(room, entries, p->n_ff_expert);
+    a->up = floats(room, entries, p->n_ff_expert);
+    a->down = floats(room, entries, p->n_embd);
+    a->products = take(room, 2, p->n_experts, sizeof *a->products);
 }
 
-static int open_team(Team *team, const ModelParams *p, unsigned threads, Arena *arena,
-                     const Allocator *allocator, Error *err) {
+static void lay_team(Team *team, const ModelParams *p, unsigned threads, Room *room) {
     size_t widest = p->n_embd, queries = (size_t)p->n_heads * p->head_dim;
     if (queries > widest) widest = queries;
     if (p->n_ff_expert > widest) widest = p->n_ff_expert;
@@ -57,10 +71,8 @@ static int open_team(Team *team, const ModelParams *p, unsigned threads, Arena *
     team->scratch_floats = team_scratch(widest);
     if (attention_scratch(p) > team->scratch_floats) team->scratch_floats = attention_scratch(p);
     team->scratch_floats = (team->scratch_floats + 15) / 16 * 16; /* threads share no cache line */
-    team->scratch = floats(arena, team->n_threads, team->scratch_floats);
+    team->scratch = floats(room, team->n_threads, team->scratch_floats);
     team->kernels = mat_kernels(cpu_features());
-    if (!team->scratch) return error_memory(err, "the runner's threads");
-    return thread_pool_open(&team->pool, team->n_threads, allocator, err);
 }
 
 static size_t larger(size_t a, size_t b) {
@@ -69,25 +81,37 @@ static size_t larger(size_t a, size_t b) {
 
 /* Room for the activations that quantized matrices meet at one time: a batch for query, key and value or for
  * gate and up, in three orders if types are mixed; a batch of heads; what all experts' down takes. */
-static int open_packed(Team *team, const ModelParams *p, size_t batch, Arena *arena, Error *err) {
+static void lay_packed(Team *team, const ModelParams *p, size_t batch, Room *room) {
     size_t (*bytes)(size_t) = team->kernels->packed_bytes;
     size_t n = larger(3 * batch * bytes(p->n_embd), batch * bytes((size_t)p->n_heads * p->head_dim));
     n = larger(n, batch * p->n_experts_used * bytes(p->n_ff_expert));
-    uint8_t *memory = arena_alloc(arena, 1, n + MAT_ALIGNMENT);
-    if (!memory) return error_memory(err, "the runner's quantized activations");
+    uint8_t *memory = take(room, 1, n + MAT_ALIGNMENT, 1);
     team->packed_bytes = n;
-    team->packed = memory + (MAT_ALIGNMENT - (uintptr_t)memory % MAT_ALIGNMENT) % MAT_ALIGNMENT;
-    return 0;
+    if (memory) team->packed = memory + (MAT_ALIGNMENT - (uintptr_t)memory % MAT_ALIGNMENT) % MAT_ALIGNMENT;
+}
+
+static void lay_out(RefState *s, const ModelParams *p, bool quantized, RunnerOptions options, Room *room) {
+    s->team.float_activations = options.activations == ACTIVATIONS_F32;
+    lay_activations(&s->a, p, options.context, room);
+    lay_team(&s->team, p, options.threads, room);
+    if (quantized && !s->team.float_activations) lay_packed(&s->team, p, s->a.batch, room);
+}
+
+bool ref_work_bytes(uint64_t *out, const ModelParams *p, bool quantized, RunnerOptions options) {
+    RefState s = {.params = p};
+    Room room = {.arena = NULL};
+    lay_out(&s, p, quantized, options, &room);
+    *out = room.bytes;
+    return !room.failed;
 }
 
 int ref_open(RefState *out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
              RunnerOptions options, Arena *arena, const Allocator *allocator, Error *err) {
+    Room room = {.arena = arena};
     *out = (RefState){.params = params, .weights = weights, .rope = rope};
-    out->team.float_activations = options.activations == ACTIVATIONS_F32;
-    TRY(open_activations(&out->a, params, options.context, arena, err));
-    TRY(open_team(&out->team, params, options.threads, arena, allocator, err));
-    if (weights->quantized && !out->team.float_activations)
-        TRY(open_packed(&out->team, params, out->a.batch, arena, err));
+    lay_out(out, params, weights->quantized, options, &room);
+    if (room.failed) return error_memory(err, "the runner's working memory");
+    TRY(thread_pool_open(&out->team.pool, out->team.n_threads, allocator, err));
     return kv_open(&out->kv, params, options.context, options.kv, allocator, err);
 }
 

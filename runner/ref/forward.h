@@ -52,6 +52,9 @@ typedef struct RefState {
 int ref_open(RefState *out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
              RunnerOptions options, Arena *arena, const Allocator *allocator, Error *err) MUST_CHECK;
 void ref_close(RefState *s);
+/* The bytes of working memory that ref_open will ask for, the cache excluded. quantized: are any weights?
+ * false: more than this machine can address. */
+bool ref_work_bytes(uint64_t *out, const ModelParams *p, bool quantized, RunnerOptions options);
 /* Tokens at positions first .. first + count - 1 (all checked by the caller); logits [n_vocab] after the last
  * one. */
 int ref_forward(RefState *s, const uint32_t *tokens, size_t count, uint32_t first, float *logits,

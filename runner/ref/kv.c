@@ -5,7 +5,42 @@
 #include "runner/ref/kernels.h"
 #include "runner/ref/quantized.h"
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+static bool allocate(KvCache *kv, uint64_t bytes) {
+    kv->keys = mem_alloc(kv->allocator, (size_t)(bytes / 2));
+    kv->values = mem_alloc(kv->allocator, (size_t)(bytes / 2));
+    if (kv->keys && kv->values) return true;
+    kv_close(kv);
+    return false;
+}
+
+/* The most positions, fewer than `too_many`, for which memory can be had: by asking, since limits,
+ * overcommitting and fragments are not to be computed. No page is touched. */
+static uint32_t would_fit(const ModelParams *p, uint64_t too_many, KvType type, const Allocator *allocator) {
+    uint64_t fits = 0, bytes;
+    if (type == KV_Q8_0 && p->head_dim % 32) return 0;
+    while (fits + 1 < too_many) {
+        uint64_t n = fits + (too_many - fits) / 2;
+        KvCache kv = {.allocator = allocator};
+        bool ok = runner_kv_bytes(p, (uint32_t)n, type, &bytes) && bytes <= SIZE_MAX && allocate(&kv, bytes);
+        kv_close(&kv);
+        *(ok ? &fits : &too_many) = n;
+    }
+    return (uint32_t)fits;
+}
+
+static int no_memory(const KvCache *kv, const ModelParams *p, uint64_t bytes, Error *err) {
+    char smaller[80] = "";
+    uint32_t fits = would_fit(p, kv->capacity, kv->type, kv->allocator), q8 = 0;
+    if (kv->type != KV_Q8_0) q8 = would_fit(p, (uint64_t)kv->capacity + 1, KV_Q8_0, kv->allocator);
+    if (q8 > fits) snprintf(smaller, sizeof smaller, ", and of up to %" PRIu32 " with the cache in q8_0", q8);
+    return error_set(err, ERR_MEMORY,
+                     "no memory for a KV cache of %" PRIu64
+                     " bytes (%u positions in %s); a context of up to %" PRIu32 " would fit%s",
+                     bytes, kv->capacity, kv_type_name(kv->type), fits, smaller);
+}
 
 int kv_open(KvCache *out, const ModelParams *p, uint32_t capacity, KvType type, const Allocator *allocator,
             Error *err) {
@@ -23,17 +58,7 @@ int kv_open(KvCache *out, const ModelParams *p, uint32_t capacity, KvType type, 
     if (!runner_kv_bytes(p, capacity, type, &bytes) || bytes > SIZE_MAX)
         return error_set(err, ERR_LIMIT,
                          "a KV cache of %u positions is too large for this machine's addresses", capacity);
-    out->keys = mem_alloc(allocator, (size_t)(bytes / 2));
-    out->values = mem_alloc(allocator, (size_t)(bytes / 2));
-    if (out->keys && out->values) return 0;
-    kv_close(out);
-    return error_set(err, ERR_MEMORY,
-                     "no memory for a KV cache of %" PRIu64
-                     " bytes (%u positions); ask for a smaller context%s",
-                     bytes, capacity,
-                     type == KV_F32   ? " or for KV in f16"
-                     : type == KV_F16 ? " or for KV in q8_0"
-                                      : "");
+    return allocate(out, bytes) ? 0 : no_memory(out, p, bytes, err);
 }
 
 void kv_close(KvCache *kv) {

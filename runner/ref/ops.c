@@ -15,8 +15,9 @@ enum {
 
 /* ---- threads ---- */
 
+/* A kernel's, and behind it widened rows. */
 size_t team_scratch(size_t columns) {
-    return mat_scratch(columns) / sizeof(float);
+    return mat_scratch(columns) / sizeof(float) + MAT_PANEL * columns;
 }
 
 int team_run(const Team *team, uint64_t work, size_t count, ThreadWork items, Error *err) {
@@ -49,12 +50,13 @@ static size_t items_of(const Product *p) {
 /* Rows of a quantized matrix as float32, a few at a time. */
 static void product_widened(const Team *team, const Product *p, MatTile tile, size_t first, float *scratch) {
     size_t end = first + tile.n_rows, columns = tile.columns;
-    tile.rows = (const uint8_t *)scratch;
-    tile.row_bytes = columns * sizeof *scratch;
+    float *wide = scratch + mat_scratch(columns) / sizeof *scratch;
+    tile.rows = (const uint8_t *)wide;
+    tile.row_bytes = columns * sizeof *wide;
     tile.type = DT_F32;
     for (; first < end; first += tile.n_rows) {
         tile.n_rows = end - first < MAT_PANEL ? end - first : MAT_PANEL;
-        for (size_t r = 0; r < tile.n_rows; r++) widen_row(p->w, first + r, scratch + r * columns);
+        for (size_t r = 0; r < tile.n_rows; r++) widen_row(p->w, first + r, wide + r * columns);
         tile.out = p->out + first;
         team->kernels->floats(&tile);
     }

@@ -135,3 +135,19 @@ int weights_open(Weights *out, const Model *model, Arena *arena, Error *err) {
     out->layers = layers;
     return 0;
 }
+
+int weights_bytes(uint64_t *mapped, uint64_t *read, bool *quantized, const Model *model, Error *err) {
+    *mapped = *read = 0;
+    *quantized = false;
+    for (size_t i = 0; i < model->n_tensors; i++) {
+        const Tensor *t = &model->tensors[i];
+        uint64_t rows = tensor_rows(t),
+                 some = t->n_dims == 3 ? t->dims[1] : rows; /* one expert tells for all */
+        const void *data = NULL;
+        if (rows) TRY(tensor_map(t, 0, some, &data, err));
+        *(data ? mapped : read) += tensor_bytes(t);
+        if (t->n_dims == 1) *read += tensor_elements(t) * sizeof(float);
+        *quantized |= !dtype_is_float(t->type);
+    }
+    return 0;
+}

@@ -41,4 +41,9 @@ typedef struct Weights {
  * ERR_IO. */
 int weights_open(Weights *out, const Model *model, Arena *arena, Error *err) MUST_CHECK;
 
+/* How many bytes weights_open will use where the files are mapped, and how many it will read into memory,
+ * norms as float32 included; quantized: as in Weights. Errors: ERR_IO. */
+int weights_bytes(uint64_t *mapped, uint64_t *read, bool *quantized, const Model *model,
+                  Error *err) MUST_CHECK;
+
 #endif

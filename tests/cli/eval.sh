@@ -7,7 +7,7 @@ the face of the deep. And the Spirit of God moved upon the face of the waters. A
 there was light. And God saw the light, that it was good: and God divided the light from the darkness.
 END
 recast eval model --text text.txt --window 64
-recast eval model --text text.txt --window 32 --llama --tokens 100 --json
+recast eval model --text text.txt --window 32 --llama --tokens 100 --json --threads 1 | sed 's/"work": [0-9]*/"work": N/'
 "$RECAST" convert model -o x-{type}.gguf --type bf16,q4_0 -q >/dev/null 2>&1
 recast eval x-BF16.gguf --text text.txt --window 64 --against model | sed -n '/ratio/,/logit/p'
 recast eval x-Q4_0.gguf --text text.txt --window 64 --against x-BF16.gguf
@@ -30,3 +30,16 @@ recast sweep model --text text.txt --experts 4,129
 recast sweep model --text text.txt --experts 4,,8
 recast sweep model --text text.txt --rope spiral:2
 recast sweep recipe.json --text text.txt
+echo "--- hidden numbers"
+cat >yarn.json <<'END'
+{ "recipe": 1, "name": "yarn", "base": { "path": "model" }, "outputs": [ { "format": "hf" } ], "overrides": { "max_position_embeddings": 1024,
+  "rope_scaling": { "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 256 } } }
+END
+recast eval model --passkey 128,256 --depths 0,100 --trials 3
+recast eval yarn.json --against model --passkey 256,400 --trials 2 --depths 50 --seed 9
+recast eval model --passkey 128 --depths 50 --trials 2 --seed 9 --threads 1 --json | sed 's/"work": [0-9]*/"work": N/'
+recast eval model --passkey 128,x
+recast eval model --passkey 128 --depths 101
+recast eval model --passkey 128 --trials 0
+recast eval model --passkey 20 -q
+recast eval model --passkey 128 --text text.txt

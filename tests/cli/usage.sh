@@ -14,3 +14,5 @@ recast convert x
 recast convert x -o y --hash
 recast tokenize x
 recast quantize model
+"$RECAST" --help >/dev/full; echo "exit $?"
+"$RECAST" --version >/dev/full; echo "exit $?"

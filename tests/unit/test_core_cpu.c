@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALL = 0x30fff };
+enum { ALL = 0x70fff };
 
 /* Does the first line of /proc/cpuinfo that begins with `key` hold the word? */
 static int kernel_says(const char *key, const char *word) {
@@ -42,7 +42,7 @@ Test(core_cpu, agrees_with_the_kernel) {
     static const struct {
         CpuFeatures flag;
         const char *word;
-    } names[] = {{CPU_ARM_SHA2, "sha2"}, {CPU_ARM_DOTPROD, "asimddp"}};
+    } names[] = {{CPU_ARM_SHA2, "sha2"}, {CPU_ARM_DOTPROD, "asimddp"}, {CPU_ARM_NEON, "asimd"}};
 #endif
     CpuFeatures have = cpu_detect();
     cr_assert_eq(have & ~(CpuFeatures)ALL, 0u);
@@ -64,7 +64,9 @@ Test(core_cpu, a_list_limits) {
     cr_assert_eq(cpu_limit(ALL, "avx512"), avx512);
     cr_assert_eq(cpu_limit(ALL, "vnni"), avx512 | CPU_AVX512VNNI);
     cr_assert_eq(cpu_limit(ALL, "avx2,sha"), avx2 | CPU_SHA);
-    cr_assert_eq(cpu_limit(ALL, "sha2,dotprod"), (CpuFeatures)(CPU_ARM_SHA2 | CPU_ARM_DOTPROD));
+    cr_assert_eq(cpu_limit(ALL, "neon"), (CpuFeatures)CPU_ARM_NEON);
+    cr_assert_eq(cpu_limit(ALL, "sha2,dotprod"),
+                 (CpuFeatures)(CPU_ARM_SHA2 | CPU_ARM_NEON | CPU_ARM_DOTPROD));
     cr_assert_eq(cpu_limit(CPU_SHA | CPU_AVX2, "avx512"), (CpuFeatures)CPU_AVX2, "nothing is added");
     cr_assert_eq(cpu_limit(ALL, "avx,sha"), sse4 | CPU_SHA, "an unknown word allows nothing");
     cr_assert_eq(cpu_limit(ALL, ",sse4,"), sse4);

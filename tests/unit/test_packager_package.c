@@ -34,7 +34,7 @@ Test(test_packager_package, contents) {
     fixture_open(&f, "a/b", NULL, 0);
     f.recipe->repo = "a/b";
     cr_assert_eq(package(&t, &f, &err), 0, "%s", err.message);
-    cr_assert_eq(count_entries(temp_path(&t, "p")), 7);
+    cr_assert_eq(count_entries(temp_path(&t, "p")), 9);
     cr_assert(file_is(temp_path(&t, "p/recipe.json"),
                       "{\n  \"recipe\": 1,\n  \"base\": {\n    \"repo\": \"a/b\"\n  }\n}\n"));
     cr_assert(file_is(temp_path(&t, "p/.gitattributes"),
@@ -42,10 +42,11 @@ Test(test_packager_package, contents) {
                       "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
                       "tokenizer.json filter=lfs diff=lfs merge=lfs -text\n"));
     char *sums = slurp(temp_path(&t, "p/SHA256SUMS"));
-    static const char *const order[] = {".gitattributes", "README.md",     "Tiny-Extreme-16-4x-BF16.gguf",
-                                        "hf/config.json", "manifest.json", "recipe.json"};
+    static const char *const order[] = {".gitattributes",  "README.md",      "Tiny-Extreme-16-4x-BF16.gguf",
+                                        "bom.cdx.json",    "hf/config.json", "manifest.json",
+                                        "provenance.json", "recipe.json"};
     const char *line = sums;
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < 8; i++) {
         char *end = strchr(line, '\n'), hex[SHA256_HEX], path[128];
         cr_assert_not_null(end);
         cr_assert_eq(sscanf(line, "%64[0-9a-f]  %127[^\n]", hex, path), 2);
@@ -62,7 +63,7 @@ Test(test_packager_package, contents) {
 
     Manifest *m;
     cr_assert_eq(manifest_read(&m, temp_path(&t, "p"), NULL, &err), 0, "%s", err.message);
-    cr_assert_eq(m->n_files, 5);
+    cr_assert_eq(m->n_files, 7);
     cr_assert_str_eq(m->files[1].path, "README.md");
     cr_assert_str_eq(m->recipe_file, "recipe.json");
     manifest_close(m);

@@ -92,7 +92,8 @@ Test(test_recipes_parse, shipped) {
     }
 }
 
-/* Every recipe in the folder is one of the six above or the schema: a new one must be tested too. */
+/* Every file in the folder is one of the six recipes above, the schema or the table of releases: a new recipe
+ * must be tested too. */
 Test(test_recipes_parse, no_recipe_is_forgotten) {
     DIR *dir = opendir("recipes");
     cr_assert_not_null(dir);
@@ -102,7 +103,7 @@ Test(test_recipes_parse, no_recipe_is_forgotten) {
         json += dot && strcmp(dot, ".json") == 0;
     }
     closedir(dir);
-    cr_assert_eq(json, 7);
+    cr_assert_eq(json, 8);
 }
 
 Test(test_recipes_parse, defaults) {
@@ -124,6 +125,31 @@ Test(test_recipes_parse, defaults) {
     cr_assert(r->accept_inert_dynamic);
     cr_assert_null(r->license);
     cr_assert_eq(r->n_tags, 0);
+    recipe_close(r);
+    temp_dir_close(&t);
+}
+
+/* Beside plain prompts, conversations. */
+Test(test_recipes_parse, conversations) {
+    TempDir t;
+    temp_dir_open(&t);
+    const char *path = temp_path(&t, "r.json");
+    file_put(path,
+             "{\"recipe\":1,\"name\":\"n\",\"base\":{\"path\":\"x\"},\"outputs\":[{\"format\":\"hf\"}],"
+             "\"validate\":{\"prompts\":[\"plain\",{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},"
+             "{\"content\":\"u\",\"role\":\"user\"}]}]}}");
+    const char *sets[] = {"validate.prompts[2]={\"messages\":[{\"role\":\"assistant\",\"content\":\"a\"}]}"};
+    Recipe *r = load(path, sets, 1);
+    cr_assert_eq(r->n_prompts, 3);
+    cr_assert_str_eq(r->prompts[0], "plain");
+    cr_assert_eq(r->chats[0].n_messages, 0);
+    cr_assert_null(r->prompts[1]);
+    cr_assert_eq(r->chats[1].n_messages, 2);
+    cr_assert_str_eq(r->chats[1].messages[0].role, "system");
+    cr_assert_str_eq(r->chats[1].messages[1].role, "user");
+    cr_assert_str_eq(r->chats[1].messages[1].content, "u");
+    cr_assert_null(r->prompts[2]);
+    cr_assert_str_eq(r->chats[2].messages[0].content, "a");
     recipe_close(r);
     temp_dir_close(&t);
 }

@@ -56,6 +56,12 @@ Test(runner_eval, figures_are_those_of_their_definitions) {
             near(found.error, size > 0 ? sqrt(d / size) : 0, "error");
             cr_assert_eq(found.same, eval_best(a, n) == eval_best(b, n));
             cr_assert_eq(eval_point(a, b, n, n).nll, 0);
+            EvalPoint exact = eval_point_exact(a, b, n, next);
+            cr_assert(fabs(exact.nll + log(q[next])) < 1e-12 && fabs(exact.kl - kl) < 1e-12 &&
+                      fabs(exact.entropy - h) < 1e-12);
+            cr_assert(exact.same == found.same && exact.right == found.right &&
+                      exact.right == (eval_best(b, n) == next));
+            near(exact.error, found.error, "exact error");
             EvalPoint self = eval_point(a, a, n, next);
             cr_assert(self.kl == 0 && self.error == 0 && self.same);
             double temperatures[] = {0.5, 2}, entropies[2];

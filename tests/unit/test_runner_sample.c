@@ -170,3 +170,28 @@ Test(runner_sample, no_memory) {
         cr_assert_eq(f.live, 0);
     }
 }
+
+/* The largest, against picking one after the other. */
+Test(runner_sample, top) {
+    enum { N = 500 };
+    float logits[N];
+    uint64_t state = 3;
+    for (size_t i = 0; i < N; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        logits[i] = (float)(state >> 60); /* 16 values: many ties */
+    }
+    logits[17] = NAN;
+    for (uint32_t count = 0; count <= N; count += count < 3 ? 1 : 71) {
+        uint32_t ids[N];
+        bool taken[N] = {false};
+        cr_assert_eq(sample_top(ids, logits, N, count, NULL), 0);
+        for (uint32_t k = 0; k < count; k++) {
+            uint32_t best = N;
+            for (uint32_t i = 0; i < N; i++)
+                if (!taken[i] && i != 17 && (best == N || logits[i] > logits[best])) best = i;
+            if (best == N) best = 17; /* the NaN comes last */
+            taken[best] = true;
+            cr_assert_eq(ids[k], best, "%u of %u: %u, not %u", k, count, ids[k], best);
+        }
+    }
+}

@@ -34,7 +34,7 @@ gguf='{ "format": "gguf", "type": "bf16" }'
 recipe plain "" "$gguf"
 recipe merged "$lora" "$gguf"
 recipe hf "$lora" '{ "format": "hf" }'
-cat >"$work/peft.py" <<'END'
+cat >"$work/merge_all.py" <<'END'
 import sys
 import torch
 from peft import PeftModel
@@ -77,5 +77,5 @@ measure merged "$recast" convert "$work/merged.json" -o "$work/out/x.gguf" -q
 measure merged-hf "$recast" convert "$work/hf.json" -o "$work/out/hf" -q
 echo "merged / plain rate: 0.$(printf %03d $((1000 * $(cat "$work/ms.plain") / $(cat "$work/ms.merged"))))"
 [ -n "${PEFT:-}" ] || { echo "PEFT is not measured (PEFT=PROGRAM)"; exit 0; }
-measure peft "$PEFT" "$work/peft.py" "$checkpoint" "$work/adapter" "$work/out/hf" &&
+measure peft "$PEFT" "$work/merge_all.py" "$checkpoint" "$work/adapter" "$work/out/hf" &&
     echo "PEFT / merged-hf time: $(($(cat "$work/ms.peft") / $(cat "$work/ms.merged-hf")))"

@@ -27,7 +27,9 @@ static void print_result(const BuildResult *r) {
     for (size_t i = 0; i < r->n_changes; i++)
         printf("changed  %s: %s -> %s\n", r->changes[i].key, r->changes[i].old_value,
                r->changes[i].new_value);
-    printf("weights  sha256 %s\n", r->weights_sha256[0] ? r->weights_sha256 : "(none)");
+    if (r->merged) printf("merged   %s\n", r->merged);
+    printf("weights  sha256 %s%s\n", r->weights_sha256[0] ? r->weights_sha256 : "(none)",
+           r->merged ? " (before the merge)" : "");
     if (r->pinned)
         printf("pins     %zu verified\n", r->pinned);
     else
@@ -76,6 +78,7 @@ static int print_result_json(const BuildResult *r, bool dry, Error *err) {
         cJSON_AddStringToObject(change, "new", r->changes[i].new_value);
         cJSON_AddItemToArray(changes, change);
     }
+    if (r->merged) cJSON_AddStringToObject(doc, "merged", r->merged);
     cJSON *files = cJSON_AddArrayToObject(doc, "files");
     for (size_t i = 0; i < r->n_files; i++) {
         cJSON *file = cJSON_CreateObject();

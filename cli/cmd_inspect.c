@@ -1,5 +1,6 @@
-/* cmd_inspect.c -- what is in a checkpoint, a GGUF of any architecture, or a package. */
+/* cmd_inspect.c -- what is in a checkpoint, a GGUF of any architecture, an adapter or a package. */
 #include "cli/cli.h"
+#include "cli/inspect_adapter.h"
 #include "cli/value.h"
 #include "convert/provenance.h"
 #include "model/proof.h"
@@ -284,6 +285,7 @@ static int cmd_inspect(Cli *cli, int argc, char **argv, Error *err) {
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     if (is_package(cli->args.items[0])) return inspect_package(cli, cli->args.items[0], err);
+    if (is_adapter(cli->args.items[0])) return inspect_adapter(cli, cli->args.items[0], err);
     warn_interrupted_edit(cli, cli->args.items[0]);
     Subject s;
     TRY(subject_open(&s, cli->args.items[0], NULL, 0, err));
@@ -294,7 +296,7 @@ static int cmd_inspect(Cli *cli, int argc, char **argv, Error *err) {
 
 const Command command_inspect = {
     .name = "inspect",
-    .summary = "show what is in a checkpoint, a GGUF or a package",
+    .summary = "show what is in a checkpoint, a GGUF, an adapter or a package",
     .usage = "inspect PATH [--hashes]",
     .examples = "  recast inspect model.gguf\n"
                 "  recast inspect Qwen3-30B-A3B/ --hashes\n"

@@ -29,8 +29,8 @@ static int unknown_command(const char *name) {
     for (const Command *const *c = commands; *c && n < 31; c++) names[n++] = (*c)->name;
     names[n] = NULL;
     const char *near = nearest_word(name, names);
-    fprintf(stderr, "recast: unknown command \"%s\"%s%s%s; recast --help lists them\n", name,
-            near ? ": did you mean " : "", near ? near : "", near ? "?" : "");
+    fprintf(stderr, "recast: unknown command \"%s\"%s%s%s recast --help lists them\n", name,
+            near ? ": did you mean " : "", near ? near : "", near ? "?" : ";");
     return error_exit_status(ERR_USAGE);
 }
 

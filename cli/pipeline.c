@@ -6,6 +6,7 @@
 #include "convert/hf_form.h"
 #include "convert/produce.h"
 #include "core/output.h"
+#include "model/metadata_digest.h"
 #include "model/views.h"
 #include "packager/archive.h"
 #include "packager/evidence.h"
@@ -373,6 +374,7 @@ static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
         code = 0;
     } else if (code && err)
         *err = no_digest;
+    if (!code && model->form == FORM_GGUF) code = metadata_sha256(a->metadata_sha256, model->metadata, err);
     a->lossless = !code && a->weights_sha256[0] && !strcmp(a->weights_sha256, b->proof->weights_sha256);
     if (!code)
         code = validate_artifact(b->result->report, a->path, model, b->derived.top, b->proof, n_expected,
@@ -465,6 +467,20 @@ static size_t list_artifacts(Build *b) {
     return n;
 }
 
+/* Runs what is left of the merge and says what it changed. */
+static int finish_merge(Build *b, const Lora *lora, Error *err) {
+    const LoraAdapterInfo *infos;
+    TRY(lora_finish(lora, b->options->threads, err));
+    size_t n = lora_adapters(lora, &infos);
+    LoraSummary all = lora_summary(lora);
+    b->result->merged = arena_printf(
+        b->arena,
+        "%zu adapter%s into %zu tensors: %llu of %llu values changed, by at most %.3g, by %.3g on average", n,
+        n == 1 ? "" : "s", all.n_tensors, (unsigned long long)all.changed, (unsigned long long)all.elements,
+        (double)all.max, all.mean);
+    return b->result->merged ? 0 : error_memory(err, "what was merged");
+}
+
 static int write_package(Build *b, Error *err) {
     Buffer pinned;
     cJSON *report = NULL;
@@ -474,7 +490,7 @@ static int write_package(Build *b, Error *err) {
     int code = recipe_pinned_text(r, b->proof, b->commit, &pinned, err);
     if (!code) code = report_json(b->result->report, &report, err);
     const Lora *lora = b->stacks[0].lora ? b->stacks[0].lora->lora : NULL;
-    if (!code && lora) code = lora_finish(lora, b->options->threads, err);
+    if (!code && lora) code = finish_merge(b, lora, err);
     PackageInputs in = {
         .recipe = r, .source = b->source, .derived = b->derived.top, .pinned_recipe = buffer_string(&pinned)};
     in.manifest = (Manifest){.name = r->name,

@@ -41,6 +41,7 @@ typedef struct BuildResult {
     const char *weights_sha256;
     size_t n_changes;
     const Change *changes;
+    const char *merged;          /* what adapters changed; NULL: none was merged */
     size_t pinned;               /* pins that were verified */
     ConversionEstimate estimate; /* of a dry run, with the next */
     ProofHow proof_how;

@@ -20,6 +20,7 @@ static const struct {
     {".token_adapter.trainable_tokens_delta", LORA_TOKENS},
     {".token_adapter.base_layer.weight", LORA_BASE},
     {".base_layer.weight", LORA_BASE},
+    {".base_layer.bias", LORA_BIAS},
     {".weight", LORA_WEIGHT},
     {".bias", LORA_BIAS},
 };

@@ -67,7 +67,9 @@ static int fill_slices(Slices *s, Error *err) {
     const Model *base = s->base;
     size_t n = 0;
     Table *names;
-    for (size_t i = 0; i < base->n_tensors; i++) n += (size_t)base->tensors[i].dims[2];
+    for (size_t i = 0; i < base->n_tensors; i++)
+        if (!size_add(&n, n, base->tensors[i].dims[2]))
+            return error_set(err, ERR_LIMIT, "%s: too many experts", base->path);
     Tensor *tensors = arena_alloc(m->arena, n, sizeof *tensors);
     s->first = arena_alloc(m->arena, base->n_tensors + 1, sizeof *s->first);
     if (!tensors || !s->first) return error_memory(err, "the tensor table");

@@ -44,24 +44,32 @@ static int check_targets(const LoraMapping *m, const LoraNames *targets, const L
         asked, missing, base->tensors[first].name);
 }
 
+static int check_module(const LoraMapping *m, const char *path, const LoraNames *targets,
+                        const LoraNames *excluded) {
+    if (!lora_names_match(targets, path))
+        return error_set(m->err, ERR_FORMAT,
+                         "module %s has a pair, but target_modules does not name it: PEFT would leave it out",
+                         path);
+    bool out = excluded && lora_names_match(excluded, path);
+    if (!out && !lora_layer_left_out(&m->adapter->config, path)) return 0;
+    return error_set(m->err, ERR_FORMAT, "module %s has a pair, but %s leaves it out: so would PEFT", path,
+                     out ? "exclude_modules" : "layers_to_transform");
+}
+
 /* A pair whose module the configuration does not target: PEFT would pass it over in silence. */
-static int check_asked(const LoraMapping *m, const LoraNames *targets) {
+static int check_asked(const LoraMapping *m, const LoraNames *targets, const LoraNames *excluded) {
     const LoraAdapter *a = m->adapter;
     for (size_t i = 0; i < a->n_modules; i++) {
         const LoraModule *module = &a->modules[i];
         bool pair = module->parts[LORA_A] || module->parts[LORA_EMBEDDING_A];
         if (!pair || lora_is_fused_path(module->path) || lora_is_wrapped(m, module->path, "weight")) continue;
-        if (!lora_names_match(targets, module->path))
-            return error_set(
-                m->err, ERR_FORMAT,
-                "module %s has a pair, but target_modules does not name it: PEFT would leave it out",
-                module->path);
+        TRY(check_module(m, module->path, targets, excluded));
     }
     return 0;
 }
 
 /* Every fused parameter that target_parameters names, in every layer, must have a pair. */
-static int check_parameters(const LoraMapping *m) {
+static int check_fused(const LoraMapping *m) {
     const Model *base = m->lora->base;
     static const char *const fused[2][2] = {{"gate_up_proj", "gate_proj"}, {"down_proj", "down_proj"}};
     const cJSON *list = m->adapter->config.target_parameters;
@@ -82,19 +90,66 @@ static int check_parameters(const LoraMapping *m) {
     return 0;
 }
 
-static int check_saved(const LoraMapping *m) {
-    const LoraAdapter *a = m->adapter;
-    for (const cJSON *s = a->config.modules_to_save ? a->config.modules_to_save->child : NULL; s;
-         s = s->next) {
-        bool found = false;
-        for (size_t i = 0; !found && i < a->n_modules; i++)
-            found = lora_listed(a->config.modules_to_save, a->modules[i].path) &&
-                    a->modules[i].parts[LORA_WEIGHT];
-        if (!found)
-            return error_set(m->err, ERR_FORMAT,
-                             "modules_to_save names %s, of which the adapter holds nothing", s->valuestring);
+/* And every plain one, like the router's "mlp.gate.weight". */
+static int check_parameters(const LoraMapping *m) {
+    const Model *base = m->lora->base;
+    const LoraConfig *c = &m->adapter->config;
+    for (size_t i = 0; i < base->n_tensors; i++) {
+        const char *name = base->tensors[i].name;
+        if (!lora_listed(c->target_parameters, name) || lora_layer_left_out(c, name)) continue;
+        if (!touched_by(m, i))
+            return error_set(
+                m->err, ERR_FORMAT,
+                "target_parameters asks for %s, which has no pair: parts of the training would be missing",
+                name);
     }
+    return check_fused(m);
+}
+
+/* One name of modules_to_save: all modules whose paths end so. */
+static int check_saved_name(const LoraMapping *m, const char *name) {
+    const Model *base = m->lora->base;
+    static const char tail[] = ".weight";
+    bool found = false;
+    for (size_t i = 0; i < base->n_tensors; i++) {
+        const char *tensor = base->tensors[i].name;
+        size_t n = strlen(tensor), k = sizeof tail - 1;
+        if (n <= k || strcmp(tensor + n - k, tail) || !lora_ends(tensor, n - k, name)) continue;
+        if (!touched_by(m, i))
+            return error_set(m->err, ERR_FORMAT,
+                             "modules_to_save names %s, but the adapter holds no %s: parts of the training "
+                             "would be missing",
+                             name, tensor);
+        found = true;
+    }
+    if (found) return 0;
+    return error_set(m->err, ERR_FORMAT, "modules_to_save names %s, of which the adapter holds nothing",
+                     name);
+}
+
+static int check_saved(const LoraMapping *m) {
+    const cJSON *list = m->adapter->config.modules_to_save;
+    for (const cJSON *s = list ? list->child : NULL; s; s = s->next) TRY(check_saved_name(m, s->valuestring));
     return 0;
+}
+
+/* trainable_token_indices: a list, or lists by module of which each that is not empty has its rows. */
+static int check_tokens(const LoraMapping *m) {
+    const cJSON *tokens = m->adapter->config.tokens;
+    size_t asked = 0, found = 0;
+    if (cJSON_IsArray(tokens))
+        asked = tokens->child != NULL;
+    else
+        for (const cJSON *item = tokens ? tokens->child : NULL; item; item = item->next)
+            asked += item->child != NULL;
+    for (size_t i = 0; i < m->adapter->n_modules; i++)
+        found += m->adapter->modules[i].parts[LORA_TOKENS] != NULL;
+    if (found >= asked) return 0;
+    return error_set(
+        m->err, ERR_FORMAT,
+        "trainable_token_indices is set for %zu modules, but the adapter holds no trainable_tokens_delta "
+        "of %zu: parts of the training would be missing",
+        asked, asked - found);
 }
 
 /* bias "all" and "lora_only" train the base's own biases. */
@@ -112,10 +167,11 @@ int lora_check_config(const LoraMapping *m) {
     int code = lora_names_open(&targets, m->adapter->config.target_modules, m->err);
     if (!code) code = lora_names_open(&excluded, m->adapter->config.exclude_modules, m->err);
     if (!code && targets) code = check_targets(m, targets, excluded);
-    if (!code && targets) code = check_asked(m, targets);
+    if (!code && targets) code = check_asked(m, targets, excluded);
     lora_names_close(targets);
     lora_names_close(excluded);
     if (!code) code = check_parameters(m);
     if (!code) code = check_saved(m);
+    if (!code) code = check_tokens(m);
     return code ? code : check_biases(m);
 }

@@ -2,6 +2,7 @@
  * view knows them, as float32. */
 #include "model/lora_gguf.h"
 
+#include "core/floats.h"
 #include "model/family.h"
 #include "model/lora_private.h"
 #include <string.h>
@@ -38,7 +39,9 @@ static int side_rows(const Side *s, size_t expert, uint64_t first, uint64_t n, u
             if (k < op->rank) out[r * elements + i] = f * values[x * op->rank + k];
         }
     mem_free(NULL, values);
-    return code;
+    if (code || floats_first_nonfinite(DT_F32, out, (size_t)(n * elements)) == n * elements) return code;
+    return error_set(err, ERR_NUMERIC, "adapter %s: %s has values that are NaN or infinite",
+                     op->adapter->path, (s->of_columns ? op->columns : op->rows).entry->name);
 }
 
 static int apply_side(const RowTransform *t, uint64_t first_row, uint64_t n_rows, uint64_t row_elements,

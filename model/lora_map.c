@@ -192,6 +192,9 @@ static int dora_part(const LoraMapping *m, LoraModule *module, uint64_t rows, co
 
 static int map_bias(const LoraMapping *m, const LoraModule *module, float scale) {
     const SafetensorsEntry *e = module->parts[LORA_B_BIAS];
+    if (!e && m->adapter->config.lora_bias)
+        return error_set(m->err, ERR_FORMAT, "lora_bias is true, but module %s has no lora_B.bias",
+                         module->path);
     if (!e) return 0;
     const Tensor *t = base_tensor(m, module->path, ".bias");
     if (!t)
@@ -440,7 +443,7 @@ static int map_whole(const LoraMapping *m, LoraModule *module, LoraPart part) {
     const SafetensorsEntry *e = module->parts[part];
     const char *tail = part == LORA_BIAS ? ".bias" : ".weight";
     const LoraConfig *c = &m->adapter->config;
-    bool listed = lora_listed(c->modules_to_save, module->path);
+    bool listed = lora_saved(c, module->path);
     bool along = part == LORA_BASE || (part == LORA_WEIGHT && is_vocabulary(module->path)) ||
                  (part == LORA_BIAS && c->bias);
     if (!listed && !along)
@@ -548,11 +551,11 @@ static int map_module(const LoraMapping *m, LoraModule *module) {
     if (p[LORA_WEIGHT] && has_other_than(module, 1u << LORA_WEIGHT | 1u << LORA_BIAS))
         return refuse_mixture(m, module, "it has a whole tensor and a pair");
     if (p[LORA_BASE]) TRY(map_whole(m, module, LORA_BASE));
+    if (p[LORA_BIAS]) TRY(map_whole(m, module, LORA_BIAS)); /* first: lora_bias is added to it */
     if (p[LORA_A]) TRY(lora_is_fused_path(module->path) ? map_fused(m, module) : map_linear(m, module));
     if (p[LORA_EMBEDDING_A]) TRY(map_embedding(m, module));
     if (p[LORA_TOKENS]) TRY(map_tokens(m, module));
     if (p[LORA_WEIGHT]) TRY(map_whole(m, module, LORA_WEIGHT));
-    if (p[LORA_BIAS]) TRY(map_whole(m, module, LORA_BIAS));
     return 0;
 }
 

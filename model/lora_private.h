@@ -17,6 +17,7 @@ typedef struct LoraConfig {
     uint32_t rank;
     double alpha;
     bool rslora, dora, bias; /* bias: adapter holds biases of the base */
+    bool lora_bias;          /* pairs have a bias of B */
     bool peft_0_18;          /* peft_version is 0.18.x */
     const cJSON *target_modules, *exclude_modules, *target_parameters, *modules_to_save, *layers;
     const cJSON *rank_pattern, *alpha_pattern, *tokens; /* NULL if absent */
@@ -41,6 +42,11 @@ void lora_names_close(LoraNames *n); /* NULL-safe */
 bool lora_names_match(const LoraNames *n, const char *module);
 /* Does the list (an array of strings) name the parameter or module? */
 bool lora_listed(const cJSON *list, const char *module);
+/* Does modules_to_save name it? As PEFT has it, a name is any end of a path: "norm" is "input_layernorm" too.
+ */
+bool lora_saved(const LoraConfig *c, const char *module);
+/* Do the first `length` bytes of module end in name? */
+bool lora_ends(const char *module, size_t length, const char *name);
 /* Is the module in a layer that layers_to_transform leaves out? */
 bool lora_layer_left_out(const LoraConfig *c, const char *module);
 

@@ -30,10 +30,11 @@ typedef struct Artifact {
     const char *format; /* "gguf" or "hf" */
     const char *type;   /* "bf16"; for hf the stored type */
     size_t n_tensors;
-    char weights_sha256[SHA256_HEX]; /* "" if it has none */
-    bool lossless;                   /* same weights digest as the source */
-    const char *derivation_sha256;   /* SHA-256 of recast.recipe; NULL for hf */
-    QualityRecord quality;           /* of a lossy one */
+    char weights_sha256[SHA256_HEX];  /* "" if it has none */
+    bool lossless;                    /* same weights digest as the source */
+    const char *derivation_sha256;    /* SHA-256 of recast.recipe; NULL for hf */
+    QualityRecord quality;            /* of a lossy one */
+    char metadata_sha256[SHA256_HEX]; /* metadata_sha256 of a gguf; "" for hf, and in older packages */
 } Artifact;
 
 /* Of all generation records of a package: a hostile one must not keep whoever checks it busy for days. */

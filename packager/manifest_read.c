@@ -85,6 +85,20 @@ static int note_once(const Reader *r, Table *seen, const char *path, const char 
     return put ? no_memory(r) : 0;
 }
 
+/* Refuses a second file that a file system which folds case takes for the first. */
+static int note_folded(const Reader *r, Table *folded, const char *path, const char *place) {
+    size_t length = strlen(path);
+    char *key = arena_copy(r->m->arena, path, length);
+    if (!key) return no_memory(r);
+    for (char *c = key; *c; c++)
+        if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
+    int put = table_put(folded, key, length, 0);
+    if (put == -1)
+        return error_set(r->err, ERR_FORMAT, "%s: %s.path \"%s\" differs from another only in its case",
+                         r->path, place, path);
+    return put ? no_memory(r) : 0;
+}
+
 static int read_sources(const Reader *r, const cJSON *base) {
     const cJSON *list;
     size_t count;
@@ -158,7 +172,9 @@ static int read_files(const Reader *r, const cJSON *root, Table **names) {
     TRY(get_list(r, &list, &count, root, "", "files"));
     ManifestFile *files = arena_alloc(r->m->arena, count, sizeof *files);
     if (!files) return no_memory(r);
+    Table *folded;
     TRY(table_open(names, r->m->arena, count, r->err));
+    TRY(table_open(&folded, r->m->arena, count, r->err));
     const cJSON *item = list->child;
     for (size_t i = 0; i < count; i++, item = item->next) {
         char place[PLACE_SIZE];
@@ -166,9 +182,10 @@ static int read_files(const Reader *r, const cJSON *root, Table **names) {
         TRY(get_string(r, &files[i].path, item, place, "path", true));
         TRY(check_path(r, files[i].path, place));
         TRY(note_once(r, *names, files[i].path, place, i));
+        TRY(note_folded(r, folded, files[i].path, place));
         TRY(get_u64(r, &files[i].size, item, place, "size"));
         TRY(get_hash(r, files[i].sha256, item, place, "sha256", true));
-        if (package_is_unlisted(files[i].path))
+        if (package_is_like_unlisted(files[i].path))
             return wrong(r, place, "path", "names a file that can't be listed here");
         if (i && strcmp(files[i - 1].path, files[i].path) > 0)
             return wrong(r, place, "path", "is not in order");
@@ -230,6 +247,8 @@ static int read_artifact(const Reader *r, Artifact *a, const cJSON *item, const 
     if (!cJSON_IsBool(lossless)) return wrong(r, place, "lossless", "is missing, or neither true nor false");
     a->lossless = cJSON_IsTrue(lossless);
     TRY(get_hash(r, a->weights_sha256, item, place, "weights_sha256", false));
+    TRY(get_hash(r, a->metadata_sha256, item, place, "metadata_sha256", false));
+    if (a->metadata_sha256[0] && !gguf) return wrong(r, place, "metadata_sha256", "is given for no gguf");
     TRY(get_string(r, &a->derivation_sha256, item, place, "derivation_sha256", false));
     if (a->derivation_sha256 && !sha256_is_hex(a->derivation_sha256))
         return wrong(r, place, "derivation_sha256", "is not a SHA-256 of 64 lower-case hex digits");

@@ -95,6 +95,7 @@ static void put_artifacts(Tree *t, const Manifest *m) {
         put_number(t, item, "tensors", (double)a->n_tensors);
         put_item(t, item, "lossless", cJSON_CreateBool(a->lossless));
         put_string(t, item, "weights_sha256", a->weights_sha256);
+        put_string(t, item, "metadata_sha256", a->metadata_sha256);
         put_string(t, item, "derivation_sha256", a->derivation_sha256);
         put_quality(t, item, &a->quality);
     }

@@ -1,6 +1,7 @@
 /* package.c -- a package directory: its files, then every artifact that the manifest lists. Paths are used
  * only after manifest_read has checked them, and only where the tree has regular files. */
 #include "packager/package.h"
+#include "model/metadata_digest.h"
 #include "validate/quality.h"
 #include "validate/validation.h"
 #include <math.h>
@@ -61,6 +62,15 @@ static int described_origin(const Artifact *a, const Manifest *m, const Model *m
     return same_changes(m, &p, err);
 }
 
+/* All that a GGUF says beside its tensors, the chat template too. An older package gives no digest of it. */
+static int described_metadata(const Artifact *a, const Model *model, Error *err) {
+    char found[SHA256_HEX];
+    if (model->form != FORM_GGUF || !a->metadata_sha256[0]) return 0;
+    TRY(metadata_sha256(found, model->metadata, err));
+    return strcmp(found, a->metadata_sha256) ? mismatch(err, "metadata digest", found, a->metadata_sha256)
+                                             : 0;
+}
+
 static int described(const Artifact *a, const Manifest *m, const Subject *s, bool lossless, Error *err) {
     bool gguf = !strcmp(a->format, "gguf");
     if (gguf != (s->model->form == FORM_GGUF)) return error_set(err, ERR_CHECK, "it is no %s", a->format);
@@ -73,6 +83,7 @@ static int described(const Artifact *a, const Manifest *m, const Subject *s, boo
         return error_set(err, ERR_CHECK,
                          "the manifest says %slossless, but its weights digest is %sthe source's",
                          a->lossless ? "" : "not ", lossless ? "" : "not ");
+    TRY(described_metadata(a, s->model, err));
     return described_origin(a, m, s->model, err);
 }
 

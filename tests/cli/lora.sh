@@ -26,7 +26,7 @@ recast compare model hf
 
 # a package: pinned, rebuilt with the adapter, without it said
 recipe '{ "path": "experts" }' "$BF16, { \"format\": \"gguf-lora\" }"
-recast build r.json -o package -q >/dev/null
+recast build r.json -o package | grep '^merged\|^weights'
 grep -A 9 '"lora"' package/recipe.json
 recast validate package --source model --lora experts --require source,rebuild | grep 'rebuild\|adapters\|digest\|verdict'
 recast validate package --source model | grep 'not run  source.*recipe'
@@ -42,6 +42,12 @@ for way in "base.gguf --lora beside.gguf" "base.gguf --lora experts" "model --lo
 done
 [ "$(hash_of base.gguf --lora beside.gguf:2)" = "$merged" ] || echo "another scale, other bits"
 
+# what an adapter says of itself
+recast inspect experts
+recast inspect attention --json
+sed -i 's/"r": [0-9]*/"r": 77/' one-layer/adapter_config.json
+recast inspect one-layer
+
 # mistakes
 recast convert r.json --output 1 -o x.gguf --set 'base.path=base.gguf'
 recast convert r.json --output 1 -o x.gguf --set 'lora[0].path=nowhere'
@@ -54,6 +60,7 @@ recast convert experts -o x.gguf
 printf '\0\0\300\177' | dd of=attention/adapter_model.safetensors bs=1 seek=$(($(wc -c <attention/adapter_model.safetensors) - 4)) conv=notrunc 2>/dev/null
 recipe '{ "path": "attention" }' "$BF16"
 recast convert r.json -o x.gguf -q
+recast convert attention --base model -o x.gguf -q
 mv attention/adapter_model.safetensors attention/adapter_model.bin
 recast convert r.json -o x.gguf
 ls

@@ -534,15 +534,29 @@ Test(lora, configurations_that_are_refused) {
         {"\"use_dora\": true", ERR_FORMAT, "no lora_magnitude_vector"},
         {"\"r\": 5", ERR_FORMAT, "has rank 3, but adapter_config.json gives it 5"},
         {"\"rank_pattern\": {\"layers.0.self_attn.q_proj\": 2}", ERR_FORMAT, "has rank 3"},
+        {"\"rank_pattern\": {\"layers.0.self.attn.q.proj\": 2}", ERR_FORMAT, "has rank 3"},
+        {"\"rank_pattern\": {\"model.layers.[0-3].self_attn.q_proj\": 2}", ERR_FORMAT, "has rank 3"},
+        {"\"rank_pattern\": {\"yers.0.self_attn.q_proj\": 2, \"s.0.self_attn.q_pro\": 2}", ERR_NONE, ""},
         {"\"rank_pattern\": {\"[\": 2}", ERR_UNSUPPORTED, "rank_pattern"},
         {"\"lora_alpha\": 0", ERR_UNSUPPORTED, "nothing would change"},
         {"\"target_modules\": [\"q_proj\", \"k_proj\"]", ERR_FORMAT, "2 of them have no pair"},
         {"\"target_modules\": \".*\\\\.(q|v)_proj\"", ERR_FORMAT, "2 of them have no pair"},
-        {"\"target_modules\": [\"q_proj\"], \"layers_to_transform\": [0], \"x\": 0", ERR_NONE, ""},
+        {"\"target_modules\": [\"q_proj\"], \"layers_to_transform\": [0, 1], \"x\": 0", ERR_NONE, ""},
+        {"\"target_modules\": [\"q_proj\"], \"layers_to_transform\": [0]", ERR_FORMAT,
+         "layers.1.self_attn.q_proj has a pair, but layers_to_transform leaves it out"},
+        {"\"target_modules\": [\"q_proj\"], \"exclude_modules\": [\"layers.1.self_attn.q_proj\"]", ERR_FORMAT,
+         "layers.1.self_attn.q_proj has a pair, but exclude_modules leaves it out"},
         {"\"target_modules\": [\"k_proj\"], \"layers_to_transform\": 9", ERR_FORMAT, "does not name it"},
         {"\"target_modules\": [\"q_proj\", \"k_proj\"], \"exclude_modules\": [\"k_proj\"]", ERR_NONE, ""},
         {"\"target_parameters\": [\"mlp.experts.down_proj\"]", ERR_FORMAT, "which has no pair"},
-        {"\"modules_to_save\": [\"lm_head\"]", ERR_FORMAT, "of which the adapter holds nothing"},
+        {"\"target_parameters\": [\"mlp.gate.weight\"]", ERR_FORMAT,
+         "layers.0.mlp.gate.weight, which has no pair"},
+        {"\"trainable_token_indices\": [1, 2]", ERR_FORMAT, "holds no trainable_tokens_delta"},
+        {"\"trainable_token_indices\": {\"embed_tokens\": [1]}", ERR_FORMAT,
+         "holds no trainable_tokens_delta"},
+        {"\"trainable_token_indices\": {\"embed_tokens\": []}", ERR_NONE, ""},
+        {"\"lora_bias\": true", ERR_FORMAT, "lora_bias is true, but module model.layers.0.self_attn.q_proj"},
+        {"\"modules_to_save\": [\"lm_head\"]", ERR_FORMAT, "the adapter holds no lm_head.weight"},
         {"\"init_lora_weights\": \"gaussian\", \"velora_config\": {\"a\": 1}, \"lora_dropout\": 0.1",
          ERR_NONE, ""},
     };
@@ -627,6 +641,126 @@ Test(lora, keys_that_are_refused) {
     fixture_remove(dir);
 }
 
+/* Each name of modules_to_save, in all layers; as PEFT has it, a name is any end of a path. */
+Test(lora, saved_modules_that_are_not_there) {
+    static const struct {
+        const char *keys[5], *names, *why; /* vectors of d, lm_head a matrix */
+    } cases[] = {
+        {{"lm_head.weight"}, "\"lm_head\", \"embed_tokens\"", "holds no model.embed_tokens.weight"},
+        {{"model.layers.1.input_layernorm.weight"},
+         "\"input_layernorm\"",
+         "no model.layers.0.input_layernorm"},
+        {{"model.norm.weight"}, "\"norm\"", "holds no model.layers.0."},
+        {{"lm_head.weight"}, "\"lm_head\", \"score\"", "score, of which the adapter holds nothing"},
+        {{"model.layers.0.input_layernorm.weight", "model.layers.1.input_layernorm.weight",
+          "model.layers.0.post_attention_layernorm.weight", "model.layers.1.post_attention_layernorm.weight"},
+         "\"layernorm\"",
+         NULL},
+    };
+    FixturePath dir, base, adapter;
+    FixtureModel model = small_model();
+    FixtureShard s;
+    char config[300];
+    fixture_dir(dir);
+    base_write(&model, base, dir, "base");
+    fixture_path(adapter, dir, "adapter");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture_shard_begin(&s);
+        for (size_t k = 0; cases[i].keys[k]; k++) {
+            bool head = !strcmp(cases[i].keys[k], "lm_head.weight");
+            lora_put_random(&s, cases[i].keys[k], head ? 1024 : SD, head ? SD : 0, k);
+        }
+        snprintf(config, sizeof config, "\"modules_to_save\": [%s]", cases[i].names);
+        lora_write(&s, adapter, config);
+        if (cases[i].why) {
+            expect_refused(base, adapter, ERR_FORMAT, cases[i].why);
+            continue;
+        }
+        Merged m = merged_open(base, adapter, LORA_ONCE);
+        cr_expect_eq(lora_finish(m.view->lora, 1, NULL), 0);
+        merged_close(&m);
+    }
+    fixture_remove(dir);
+}
+
+/* ---- biases: known families have none, so a base of another one ---- */
+
+enum { BIASED = 6 };
+
+static void biased_base(const char *directory) {
+    uint64_t matrix[2] = {BIASED, 8}, nothing[2] = {BIASED, 0};
+    float *w = lora_values(BIASED * 8, 1);
+    FixtureShard s;
+    fixture_shard_begin(&s);
+    fixture_shard_add(&s, "layers.0.q_proj.weight", DT_F32, 2, matrix, w, BIASED * 8 * 4);
+    fixture_shard_add(&s, "layers.0.q_proj.bias", DT_F32, 1, matrix, w, BIASED * 4);
+    fixture_shard_add(&s, "layers.0.empty.weight", DT_F32, 2, nothing, w, 0);
+    free(w);
+    mkdir(directory, 0755);
+    fixture_write_text(directory, "config.json", "{\"architectures\": [\"OtherForCausalLM\"]}");
+    fixture_shard_write(&s, directory, "model.safetensors");
+}
+
+/* bias + s * B.bias; a trained bias takes the base's place, under either of PEFT's names, before that. */
+Test(lora, biases) {
+    static const struct {
+        const char *trained, *config;
+    } cases[] = {
+        {NULL, "\"r\": 2, \"lora_alpha\": 3, \"lora_bias\": true"},
+        {"layers.0.q_proj.bias", "\"r\": 2, \"lora_alpha\": 3, \"bias\": \"all\""},
+        {"layers.0.q_proj.base_layer.bias", "\"r\": 2, \"lora_alpha\": 3, \"bias\": \"lora_only\""},
+        {"layers.0.q_proj.base_layer.bias",
+         "\"r\": 2, \"lora_alpha\": 3, \"bias\": \"all\", \"lora_bias\": true"},
+    };
+    FixturePath dir, base, adapter;
+    FixtureShard s;
+    fixture_dir(dir);
+    fixture_path(base, dir, "base");
+    biased_base(base);
+    fixture_path(adapter, dir, "adapter");
+    float *own = lora_values(BIASED, 1), *added = lora_values(BIASED, 70), *trained = lora_values(BIASED, 80);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool of_b = strstr(cases[i].config, "lora_bias");
+        fixture_shard_begin(&s);
+        lora_put_pair(&s, "layers.0.q_proj", BIASED, 8, 2, 5);
+        if (of_b) lora_put(&s, "layers.0.q_proj.lora_B.bias", BIASED, 0, added);
+        if (cases[i].trained) lora_put(&s, cases[i].trained, BIASED, 0, trained);
+        lora_write(&s, adapter, cases[i].config);
+        Merged m = merged_open(base, adapter, LORA_ONCE);
+        float *found = tensor_bytes_of(m.view, "layers.0.q_proj.bias");
+        for (size_t x = 0; x < BIASED; x++) {
+            float wanted = cases[i].trained ? trained[x] : own[x];
+            if (of_b) wanted += 1.5f * added[x];
+            cr_expect_eq(found[x], wanted, "case %zu, element %zu", i, x);
+        }
+        cr_expect_eq(lora_finish(m.view->lora, 1, NULL), 0);
+        free(found);
+        merged_close(&m);
+    }
+    free(own);
+    free(added);
+    free(trained);
+    fixture_remove(dir);
+}
+
+Test(lora, rows_without_elements) {
+    FixturePath dir, base, adapter;
+    FixtureShard s;
+    uint64_t nothing[2] = {BIASED, 0};
+    Error err = {0};
+    fixture_dir(dir);
+    fixture_path(base, dir, "base");
+    biased_base(base);
+    fixture_path(adapter, dir, "adapter");
+    fixture_shard_begin(&s);
+    fixture_shard_add(&s, LORA_PREFIX "layers.0.empty.weight", DT_F32, 2, nothing, "", 0);
+    lora_write(&s, adapter, "\"modules_to_save\": [\"empty\"]");
+    Merged m = merged_open(base, adapter, LORA_ONCE);
+    cr_expect_eq(lora_finish(m.view->lora, 1, &err), ERR_CHECK, "%s", err.message);
+    merged_close(&m);
+    fixture_remove(dir);
+}
+
 static void refuse_pair(const char *base, const char *adapter, const char *module, uint64_t out, uint64_t in,
                         const char *config, ErrorCode code, const char *why) {
     FixtureShard s;
@@ -682,6 +816,27 @@ Test(lora, tied_embeddings) {
     lora_write(&s, adapter, "\"r\": 3");
     expect_refused(base, adapter, ERR_UNSUPPORTED, "are one tensor");
     fixture_remove(dir);
+}
+
+/* Numbers of experts that add up to a small one, modulo 2^64. */
+Test(lora, beside_a_base_of_too_many_experts) {
+    Model *base, *names, *view;
+    Error err = {0};
+    LoraSpec spec = {.path = LORA_GOLDEN "/one-layer", .scale = 1};
+    cr_assert_eq(checkpoint_open(&base, FIXTURE_TINY, NULL, &err), 0, "%s", err.message);
+    cr_assert_eq(gguf_names_open(&names, base, NULL, NULL, &err), 0, "%s", err.message);
+    Model hostile = *names;
+    Tensor *tensors = calloc(names->n_tensors + 2, sizeof *tensors);
+    cr_assert_not_null(tensors);
+    memcpy(tensors, names->tensors, names->n_tensors * sizeof *tensors);
+    for (size_t i = 0; i < 2; i++)
+        tensors[hostile.n_tensors++] = (Tensor){.name = "x", .n_dims = 3, .dims = {0, 0, INT64_MAX, 1}};
+    hostile.tensors = tensors;
+    cr_expect_eq(lora_beside_open(&view, &hostile, &spec, 1, NULL, &err), ERR_LIMIT, "%s", err.message);
+    cr_expect_null(view);
+    free(tensors);
+    model_close(names);
+    model_close(base);
 }
 
 Test(lora, files_that_are_not_there_or_cut) {

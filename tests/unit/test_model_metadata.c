@@ -1,5 +1,5 @@
 /* test_model_metadata.c -- the ordered list of GGUF keys: places, types, bytes. */
-#include "model/metadata.h"
+#include "model/metadata_digest.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -205,4 +205,31 @@ Test(model_metadata, type_names_and_sizes) {
         cr_assert_str_eq(gguf_type_name((GgufType)i), expected[i].name);
         cr_assert_eq(gguf_type_bytes((GgufType)i), expected[i].bytes);
     }
+}
+
+/* The expected value is Python's: hashlib over struct.pack'ed a = 7 (u32), ab = ["x", ""], b = "hi" and
+ * split.counts = 1 (u32), which is no key of a split. */
+Test(model_metadata, digest, .init = setup, .fini = teardown) {
+    static const char expected[] = "7c006144133a19f9d7b6027fcf5284a08cf983603a97600138d0609797f6d03b";
+    static const char *const strings[] = {"x", ""};
+    char hex[SHA256_HEX];
+    cr_assert_eq(metadata_sha256(hex, m, &e), 0);
+    cr_assert_str_eq(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    cr_assert_eq(metadata_set_u32(m, "split.counts", 1, &e), 0);
+    cr_assert_eq(metadata_set_string(m, "b", "hi", &e), 0);
+    cr_assert_eq(metadata_set_u32(m, "gone", 1, &e), 0);
+    cr_assert_eq(metadata_set_strings(m, "ab", strings, 2, &e), 0);
+    cr_assert_eq(metadata_set_u32(m, "general.alignment", 64, &e), 0);
+    cr_assert_eq(metadata_set_u32(m, "split.count", 3, &e), 0);
+    cr_assert_eq(metadata_set_u32(m, "a", 7, &e), 0);
+    metadata_unset(m, "gone");
+    cr_assert_eq(metadata_sha256(hex, m, &e), 0, "%s", e.message);
+    cr_assert_str_eq(hex, expected);
+    cr_assert_eq(metadata_set_i32(m, "a", 7, &e), 0); /* another type */
+    cr_assert_eq(metadata_sha256(hex, m, &e), 0);
+    cr_assert_str_neq(hex, expected);
+    cr_assert_eq(metadata_set_u32(m, "a", 7, &e), 0);
+    cr_assert_eq(metadata_set_string(m, "b", "ho", &e), 0);
+    cr_assert_eq(metadata_sha256(hex, m, &e), 0);
+    cr_assert_str_neq(hex, expected);
 }

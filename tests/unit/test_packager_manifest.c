@@ -55,6 +55,8 @@ Test(test_packager_manifest, there_and_back) {
     cr_assert(m->artifacts[0].lossless);
     cr_assert_str_eq(m->artifacts[0].derivation_sha256, HASH_3);
     cr_assert_null(m->artifacts[1].derivation_sha256);
+    cr_assert_str_eq(m->artifacts[0].metadata_sha256, HASH_1);
+    cr_assert_str_eq(m->artifacts[1].metadata_sha256, "");
     cr_assert_str_eq(m->artifacts[1].format, "hf");
     cr_assert_eq(m->n_generations, 2);
     cr_assert_null(m->generations[0].artifact);
@@ -117,11 +119,19 @@ Test(test_packager_manifest, paths) {
         {"\"hf/config.json\"", "\"hf/\"", "files[1].path \"hf/\" has an empty part"},
         {"\"hf/config.json\"", "\"./hf\"", "files[1].path \"./hf\" has a part \".\""},
         {"\"hf/config.json\"", "\"hf/a\\nb\"", "holds a control character"},
+        {"\"hf/config.json\"", "\"hf/.git/hooks\"", "files[1].path \"hf/.git/hooks\" has a part \".git\""},
+        {"\"hf/config.json\"", "\"hf/.Git\"", "has a part \".git\""},
+        {"\"hf/config.json\"", "\"hf/x.\"", "has a part that ends in a dot or a blank"},
+        {"\"hf/config.json\"", "\"hf/.. /x\"", "has a part that ends in a dot or a blank"},
         {"\"hf/config.json\"", "\"\"", "files[1].path \"\" is empty"},
         {"\"path\": \"hf/config.json\"", "\"path\": 7", "files[1].path is not a string"},
         {"\"path\": \"recipe.json\"", "\"path\": \"hf/config.json\"",
          "files[2].path \"hf/config.json\" is there twice"},
         {"\"path\": \"recipe.json\"", "\"path\": \"a.json\"", "files[2].path is not in order"},
+        {"\"path\": \"recipe.json\"", "\"path\": \"hf/Config.json\"",
+         "files[2].path \"hf/Config.json\" differs from another only in its case"},
+        {"\"path\": \"recipe.json\"", "\"path\": \"Model.sig\"",
+         "files[2].path names a file that can't be listed"},
         {"\"path\": \"recipe.json\"", "\"path\": \"manifest.json\"",
          "files[2].path names a file that can't be listed"},
         {"\"path\": \"recipe.json\"", "\"path\": \"z.json\"", "recipe is not among the files"},
@@ -157,6 +167,10 @@ Test(test_packager_manifest, members) {
         {"\"format\": \"gguf\"", "\"format\": \"exe\"", "artifacts[0].format is neither"},
         {"\"path\": \"hf\"", "\"path\": \"h\"", "artifacts[1].path is not among the files"},
         {"\"path\": \"hf\"", "\"path\": \"hf/config.json\"", "artifacts[1].path is not among the files"},
+        {"\"metadata_sha256\": \"" HASH_1, "\"metadata_sha256\": \"1111",
+         "artifacts[0].metadata_sha256 is not a SHA-256"},
+        {"\"format\": \"hf\"", "\"format\": \"hf\", \"metadata_sha256\": \"" HASH_1 "\"",
+         "artifacts[1].metadata_sha256 is given for no gguf"},
         {"\"lossless\": true", "\"lossless\": 1", "artifacts[0].lossless is missing, or neither"},
         {"\"tokens\": 48", "\"tokens\": 0", "generations[0].tokens is not in 1 .."},
         {"\"artifact\": \"Tiny-Extreme-16-4x-BF16.gguf\"", "\"artifact\": \"other\"",

@@ -4,6 +4,7 @@
 #include "core/sha256.h"
 #include "packager/hub.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +53,8 @@ static int link_blob(const char *path, const char *hex, bool *there, Error *err)
     TRY(store_directory(store, err));
     snprintf(blob, sizeof blob, "%s/sha256-%s", store, hex);
     *there = false;
-    if (link(path, blob) == 0) return 0;
+    /* in the Hub's cache the path is a symbolic link, which would lead nowhere from there */
+    if (linkat(AT_FDCWD, path, AT_FDCWD, blob, AT_SYMLINK_FOLLOW) == 0) return 0;
     if (errno == EXDEV)
         return error_set(
             err, ERR_UNSUPPORTED,

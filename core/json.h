@@ -1,8 +1,9 @@
 /* json.h -- JSON in: cJSON behind limits. JSON out: two deterministic writers.
  *
- * Reading refuses what cJSON would let pass: depth above 64 (cJSON allows 1000), invalid UTF-8, an escaped or
- * raw NUL (cJSON would cut the string), trailing garbage, duplicate keys (each object's keys meet in a hash
- * table once), numbers that are not finite. The tree is plain cJSON; free it with cJSON_Delete. */
+ * Reading refuses what cJSON would let pass: depth above 64 (cJSON allows 1000), more than 2^22 values,
+ * invalid UTF-8, an escaped or raw NUL (cJSON would cut the string), trailing garbage, duplicate keys (each
+ * object's keys meet in a hash table once), numbers that are not finite. The tree is plain cJSON; free it
+ * with cJSON_Delete. */
 #ifndef RECAST_CORE_JSON_H
 #define RECAST_CORE_JSON_H
 

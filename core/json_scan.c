@@ -223,6 +223,7 @@ static bool scan_object(JsonScan *s) {
 
 bool json_scan_value(JsonScan *s) {
     int c = peek(s);
+    if (++s->values > JSON_VALUE_LIMIT) return fail(s, s->at, "more than 4194304 values");
     switch (c) {
     case '{': return scan_object(s);
     case '[': return scan_array(s);

@@ -8,13 +8,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { JSON_DEPTH_LIMIT = 64 };
+/* A value takes cJSON up to 100 bytes: 64 MiB of "0," (a few kB in an archive) would become 2.5 GB. */
+enum { JSON_DEPTH_LIMIT = 64, JSON_VALUE_LIMIT = 1 << 22 };
 
 typedef struct JsonScan {
     const char *text;
     size_t length;
     size_t at;           /* the next byte */
     unsigned depth;      /* open arrays and objects */
+    size_t values;       /* begun so far */
     const char *problem; /* NULL while all is well */
     bool expected;       /* problem reads "expected ...": the caller adds what was found */
     size_t problem_at;

@@ -99,6 +99,8 @@ static int choose(Packing *p, ArchiveKind kind, const FileTree *tree, const Mani
     TRY(add_listed(p, tree, m, false, err));
     if (kind == ARCHIVE_ZIP) return 0;
     size_t weights = p->n_members;
+    /* a file that is called like planes would be taken for them */
+    for (size_t i = 0; i < weights; i++) p->members[i].planes = ends_with(p->members[i].path, PLANES_SUFFIX);
     TRY(add_listed(p, tree, m, true, err));
     for (size_t i = weights; i < p->n_members && !p->options->plain; i++)
         TRY(planes_pay(&p->members[i].planes, p->directory, p->members[i].path, p->members[i].size, err));

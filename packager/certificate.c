@@ -6,7 +6,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 
-enum { MOST_CERTIFICATES = 100 };
+enum { MOST_CERTIFICATES = 100, SECURITY_LEVEL = 2 /* of OpenSSL: 112 bits */ };
 
 struct CertChain {
     STACK_OF(X509) * certificates; /* the signer's first */
@@ -173,10 +173,10 @@ static time_t begin_of(X509 *x) {
     return ASN1_TIME_to_tm(X509_get0_notBefore(x), &tm) == 1 ? timegm(&tm) : 0;
 }
 
-/* digitalSignature among the key's usages, or code signing among the extended ones. */
+/* digitalSignature among the key's usages; if they aren't named, code signing among the extended ones. */
 static bool may_sign(X509 *x) {
     uint32_t flags = X509_get_extension_flags(x);
-    if ((flags & EXFLAG_KUSAGE) && (X509_get_key_usage(x) & KU_DIGITAL_SIGNATURE)) return true;
+    if (flags & EXFLAG_KUSAGE) return X509_get_key_usage(x) & KU_DIGITAL_SIGNATURE;
     return (flags & EXFLAG_XKUSAGE) && (X509_get_extended_key_usage(x) & XKU_CODE_SIGN);
 }
 
@@ -188,6 +188,9 @@ int cert_chain_verify(const CertChain *c, const CertStore *roots, Error *err) {
         return no_memory(err);
     }
     X509_STORE_CTX_set_time(ctx, 0, begin_of(leaf));
+    /* By itself OpenSSL takes a chain over RSA of 512 bits, or signed over SHA-1: anybody could make those.
+     */
+    X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx), SECURITY_LEVEL);
     bool good = X509_verify_cert(ctx) == 1;
     const char *reason = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
     int code = good ? 0

@@ -215,7 +215,9 @@ static struct curl_slist *headers(const Hub *hub, const HubRequest *r, const cha
     struct curl_slist *list = add_header(NULL, "%.*s", "Expect:", ok); /* no round trip before a body */
     if (r->content_type) list = add_header(list, "Content-Type: %.*s", r->content_type, ok);
     if (r->accept) list = add_header(list, "Accept: %.*s", r->accept, ok);
-    if (r->header) list = add_header(list, "%.*s", r->header, ok);
+    /* it may be a right: the server that a redirect names did not get it from us */
+    const char *first = r->url[0] == '/' ? hub->endpoint : r->url;
+    if (r->header && hub_same_origin(url, first)) list = add_header(list, "%.*s", r->header, ok);
     if (r->authorize && hub->authorization && hub_same_origin(url, hub->endpoint))
         list = add_header(list, "%.*s", hub->authorization, ok);
     return list;
@@ -354,9 +356,11 @@ static int no_answer(const Transfer *t, const char *url, CURLcode result) {
     int host_length, length;
     if (t->stopped) return t->stopped;
     if (process_interrupted() || result == CURLE_ABORTED_BY_CALLBACK) return interrupted(t->err);
-    if (t->too_large) return error_set(t->err, ERR_LIMIT, "%s answers with more than 256 MiB", url);
     if (t->a->body.failed) return error_memory(t->err, "an answer");
     shown_url(url, &host, &host_length, &path, &length);
+    if (t->too_large)
+        return error_set(t->err, ERR_LIMIT, "%s %.*s: %.*s answers with more than 256 MiB", t->r->method,
+                         length, path, host_length, host);
     return error_set(t->err, ERR_IO, "%s %.*s: no answer from %.*s (%s)", t->r->method, length, path,
                      host_length, host, curl_easy_strerror(result));
 }

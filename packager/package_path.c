@@ -3,6 +3,16 @@
 #include "core/utf8.h"
 #include "packager/manifest_private.h"
 #include <string.h>
+#include <strings.h>
+
+/* Of one part. Windows drops dots and blanks at the end of a name, and git runs programs that .git names. */
+static const char *part_problem(const char *part, size_t n) {
+    if (n == 0) return "has an empty part";
+    if (n == 1 && part[0] == '.') return "has a part \".\"";
+    if (n == 2 && part[0] == '.' && part[1] == '.') return "has a part \"..\"";
+    if (part[n - 1] == '.' || part[n - 1] == ' ') return "has a part that ends in a dot or a blank";
+    return n == 4 && !strncasecmp(part, ".git", 4) ? "has a part \".git\"" : NULL;
+}
 
 const char *package_path_problem(const char *path) {
     size_t length = strlen(path);
@@ -17,19 +27,23 @@ const char *package_path_problem(const char *path) {
     if (path[0] == '/') return "is absolute";
     for (const char *part = path;;) {
         size_t n = strcspn(part, "/");
-        if (n == 0) return "has an empty part";
-        if (n == 1 && part[0] == '.') return "has a part \".\"";
-        if (n == 2 && part[0] == '.' && part[1] == '.') return "has a part \"..\"";
-        if (!part[n]) return NULL;
+        const char *problem = part_problem(part, n);
+        if (problem || !part[n]) return problem;
         part += n + 1;
     }
 }
 
+static const char *const unlisted[] = {"manifest.json", "SHA256SUMS", "model.sig", "provenance.intoto.jsonl"};
+
 bool package_is_unlisted(const char *path) {
-    static const char *const names[] = {"manifest.json", "SHA256SUMS", "model.sig",
-                                        "provenance.intoto.jsonl"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(path, names[i])) return true;
+    for (size_t i = 0; i < sizeof unlisted / sizeof *unlisted; i++)
+        if (!strcmp(path, unlisted[i])) return true;
+    return false;
+}
+
+bool package_is_like_unlisted(const char *path) {
+    for (size_t i = 0; i < sizeof unlisted / sizeof *unlisted; i++)
+        if (!strcasecmp(path, unlisted[i])) return true;
     return false;
 }
 

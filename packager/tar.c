@@ -136,7 +136,9 @@ int tar_parse_pax(Buffer *name, uint64_t *size, bool *has_size, const char *text
         const char *key = space + 1, *end = text + record - 1,
                    *equals = memchr(key, '=', (size_t)(end - key));
         size_t n = equals ? (size_t)(equals - key) : 0;
-        if (n == 4 && !memcmp(key, "path", 4) && !memchr(equals, 0, (size_t)(end - equals)))
+        bool path = n == 4 && !memcmp(key, "path", 4);
+        if (path && name->length) return error_set(err, ERR_FORMAT, "a pax header gives two paths");
+        if (path && !memchr(equals, 0, (size_t)(end - equals)))
             buffer_append(name, equals + 1, (size_t)(end - equals - 1));
         else if (n == 4 && !memcmp(key, "size", 4) && decimal(size, equals + 1, (size_t)(end - equals - 1)))
             *has_size = true;

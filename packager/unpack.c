@@ -75,7 +75,8 @@ static int check_declared(Unpacking *u, Error *err) {
     if (!limit && !u64_mul(&limit, u->result->archive_bytes, RATIO_LIMIT)) limit = UINT64_MAX;
     if (!u->options->max_size && !u64_add(&limit, limit, SMALL_LIMIT)) limit = UINT64_MAX;
     u->declared = 0;
-    for (size_t i = 0; i < m->n_files; i++) u->declared += m->files[i].size; /* each is at most 2^53 */
+    for (size_t i = 0; i < m->n_files; i++) /* 2048 files of 2^53 bytes would come round to none */
+        if (!u64_add(&u->declared, u->declared, m->files[i].size)) u->declared = UINT64_MAX;
     if (u->declared > limit)
         return error_set(
             err, ERR_LIMIT,

@@ -59,6 +59,10 @@ launch $gguf --engine ollama --import mine | sed -E 's/[0-9a-f]{64}/HASH/'
 blob=store/blobs/sha256-$(sha256sum <$gguf | cut -c 1-64)
 [ "$blob" -ef $gguf ] && echo "one file under two names"
 rm "$blob"
+ln -s $gguf link.gguf
+launch link.gguf --engine ollama --import mine | sed -E 's/[0-9a-f]{64}/HASH/'
+[ -f "$blob" ] && [ ! -L "$blob" ] && echo "a link is followed"
+rm "$blob" link.gguf
 echo >"$blob"
 launch $gguf --engine ollama --import mine | sed -E 's/[0-9a-f]{64}/HASH/'
 launch $gguf --engine llama.cpp --import mine

@@ -153,11 +153,18 @@ def tars():
     evil = b"16 path=../evil\n"
     make_tar("pax-slip.tar.zst", good + [tar_entry("pax", evil, tarfile.XHDTYPE), tar_entry("README.md", b"")], 'part ".."')
     make_tar("pax-link.tar.zst", good + [tar_entry("pax", b"21 linkpath=/etc/pas\n", tarfile.XHDTYPE)], "other than path and size")
+    make_tar("pax-twice.tar.zst", first + [tar_entry("pax", b"11 path=RE\n16 path=ADME.md\n", tarfile.XHDTYPE),
+                                           tar_entry("r", files["README.md"])] + rest[1:], "two paths")
     make_tar("pax-damaged.tar.zst", good + [tar_entry("pax", b"99 path=x\n", tarfile.XHDTYPE)], "pax header is damaged")
     for name, kind, why in (("link", tarfile.SYMTYPE, "a symbolic link"), ("hard-link", tarfile.LNKTYPE, "a hard link"),
                             ("device", tarfile.CHRTYPE, "a device"), ("directory", tarfile.DIRTYPE, "a directory"),
                             ("pipe", tarfile.FIFOTYPE, "a pipe"), ("gnu-name", tarfile.GNUTYPE_LONGNAME, "of a kind")):
         make_tar(f"{name}.tar.zst", first + [tar_entry("README.md", b"", kind, link="/etc/passwd")] + rest[1:], why)
+    for name, path, why in (("git", ".git/config", 'part ".git"'), ("git-below", "hf/.GIT/config", 'part ".git"'),
+                            ("dot-at-end", "README.md.", "ends in a dot"), ("blank-at-end", "hf /x", "ends in a dot or a blank"),
+                            ("case", "readme.MD", "only in its case"), ("case-manifest", "Manifest.json", "can't be listed here")):
+        more = {**files, path: b"[core]\n"}
+        make_tar(f"{name}.tar.zst", plain(members(more, manifest(more))), why)
     make_tar("unlisted.tar.zst", good + [tar_entry("evil.py", b"evil\n")], "is not in the archive's manifest")
     make_tar("twice.tar.zst", good + rest[:1], "README.md is in the archive twice")
     make_tar("manifest-twice.tar.zst", good + first, "manifest.json is in the archive twice")
@@ -174,6 +181,10 @@ def tars():
     make_tar("not-zstd.tar.zst", good, "zstd", change=lambda b: b"not zstd" + b)
     make_tar("flipped.tar.zst", good, "", change=lambda b: b[:-1] + bytes([b[-1] ^ 1]))
     make_tar("huge-manifest.tar.zst", [tar_entry("manifest.json", b"", size=1 << 32)], "64 MiB are allowed")
+    make_tar("many-values.tar.zst", plain(members(m=b"[" + b"0," * (1 << 22) + b"0]")), "more than 4194304 values")
+    # 2048 times 2^53 is 0 in 64 bits
+    poison = manifest(files, [{"path": f"z{i:04}", "size": 1 << 53, "sha256": "0" * 64} for i in range(2048)])
+    make_tar("bomb-overflow.tar.zst", plain(members(files, poison)), "--max-size")
     poison = manifest(files, [{"path": "zeros.bin", "size": 1 << 33, "sha256": "0" * 64}])
     make_tar("bomb.tar.zst", plain(members(files, poison)) + [tar_entry("zeros.bin", b"", size=(1 << 33) - 1)], "--max-size")
     # 64 MiB of zeros in a few kB, for a file that the manifest says is small

@@ -43,8 +43,8 @@ static inline void fixture_open(PackageFixture *f, const char *repo, const char 
     cr_assert_eq(code, 0, "%s", err.message);
     f->sources[0] = (FileProof){"config.json", 945, HASH_1};
     f->artifacts[0] =
-        (Artifact){"Tiny-Extreme-16-4x-BF16.gguf", "gguf", "bf16", 27, HASH_2, true, HASH_3, {0}};
-    f->artifacts[1] = (Artifact){"hf", "hf", "bf16", 789, HASH_2, true, NULL, {0}};
+        (Artifact){"Tiny-Extreme-16-4x-BF16.gguf", "gguf", "bf16", 27, HASH_2, true, HASH_3, {0}, HASH_1};
+    f->artifacts[1] = (Artifact){"hf", "hf", "bf16", 789, HASH_2, true, NULL, {0}, ""};
     f->files[0] = (ManifestFile){"hf/config.json", 2, JSON_HASH};
     f->files[1] = (ManifestFile){"Tiny-Extreme-16-4x-BF16.gguf", 10, GGUF_HASH};
     f->generations[0] =

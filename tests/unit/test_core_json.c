@@ -153,6 +153,15 @@ Test(core_json, depth_is_limited_to_64) {
     refuse_bytes(deep, 130, 64, "nested more than 64 deep");
     memset(deep, '[', 200);
     refuse_bytes(deep, 200, 64, "nested more than 64 deep");
+    /* text that would take far more memory than itself */
+    size_t most = 1 << 22, length = 2 * most + 2;
+    char *many = malloc(length + 1);
+    for (size_t i = 0; i < length; i++) many[i] = i % 2 ? '0' : ',';
+    many[0] = '[';
+    many[length - 1] = ']';
+    many[length] = 0;
+    refuse_bytes(many, length, 2 * most - 1, "more than 4194304 values");
+    free(many);
     cJSON_Delete(parse("[[],[],{},{\"a\":[]}]")); /* depth falls again */
 }
 

@@ -58,7 +58,7 @@ Test(packager_archive, each_of_the_table) {
         n++;
     }
     fclose(table);
-    cr_assert_eq(n, 65);
+    cr_assert_eq(n, 74);
     cr_assert_eq(good, 6);
 }
 
@@ -220,6 +220,27 @@ Test(packager_archive, zip_is_the_same_everywhere) {
         run("cmp %s/0.zip %s/%s", t.path, t.path, name);
     }
     run("command -v unzip >/dev/null || exit 0; cd %s && unzip -tq 0.zip >/dev/null", t.path);
+    temp_dir_close(&t);
+}
+
+/* A member NAME.planes holds NAME in planes; a file that is called so itself comes back too. */
+Test(packager_archive, a_file_called_planes) {
+    TempDir t;
+    ArchiveResult r;
+    Error err;
+    temp_dir_open(&t);
+    make_package(&t, 1000);
+    run("cd %s/p && mv empty empty.planes && mv recipe.json recipe.planes && "
+        "sed -i 's/\"empty\"/\"empty.planes\"/; s/\"recipe.json\"/\"recipe.planes\"/' manifest.json",
+        t.path);
+    for (int plain = 0; plain < 2; plain++) {
+        ArchiveOptions o = {.plain = plain, .replace = true};
+        int code = archive_write(&r, temp_path(&t, "a.tar.zst"), temp_path(&t, "p"), &o, &err);
+        cr_assert_eq(code, 0, "%s", err.message);
+        code = archive_unpack(&r, temp_path(&t, "a.tar.zst"), temp_path(&t, "out"), &o, &err);
+        cr_assert_eq(code, 0, "%s", err.message);
+        run("diff -r %s/p %s/out", t.path, t.path);
+    }
     temp_dir_close(&t);
 }
 

@@ -4,6 +4,9 @@
 #include "packager/hub_repo.h"
 #include "packager/publish_private.h"
 #include "support.h"
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
 
 #define HASH_1 "1111111111111111111111111111111111111111111111111111111111111111"
 #define HASH_2 "2222222222222222222222222222222222222222222222222222222222222222"
@@ -141,4 +144,72 @@ Test(gpus, names_are_found_as_people_write_them) {
     cr_expect(strstr(err.message, "RTX 409"), "%s", err.message);
     cr_expect_eq(gpu_find(table, "", &bytes, &name, &err), ERR_USAGE);
     cJSON_Delete(table);
+}
+
+/* ---- redirects ---- */
+
+enum { REQUEST_ROOM = 4096 };
+
+typedef struct OneAnswer {
+    int socket;
+    const char *answer;
+    char request[REQUEST_ROOM];
+} OneAnswer;
+
+static int listen_at(OneAnswer *a) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof at;
+    a->socket = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(a->socket, (struct sockaddr *)&at, sizeof at), 0);
+    cr_assert_eq(listen(a->socket, 1), 0);
+    cr_assert_eq(getsockname(a->socket, (struct sockaddr *)&at, &length), 0);
+    return ntohs(at.sin_port);
+}
+
+static void *answer_once(void *context) {
+    OneAnswer *a = context;
+    size_t at = 0;
+    int c = accept(a->socket, NULL, NULL);
+    while (!strstr(a->request, "\r\n\r\n")) {
+        ssize_t n = recv(c, a->request + at, REQUEST_ROOM - 1 - at, 0);
+        if (n <= 0) break;
+        at += (size_t)n;
+    }
+    if (send(c, a->answer, strlen(a->answer), 0) < 0) at = 0;
+    close(c);
+    close(a->socket);
+    return NULL;
+}
+
+/* Token and header were given for one server; where a redirect leads they are not sent. */
+Test(hub, a_redirect_takes_no_rights_along, .timeout = 30) {
+    OneAnswer first = {0}, second = {0};
+    pthread_t threads[2];
+    char endpoint[64], moved[256];
+    Hub *hub;
+    HubAnswer a = {0};
+    Error err;
+    int port = listen_at(&first), other = listen_at(&second);
+    snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%d", port);
+    snprintf(moved, sizeof moved,
+             "HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:%d/there\r\nContent-Length: 0\r\n"
+             "Connection: close\r\n\r\n",
+             other);
+    first.answer = moved;
+    second.answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+    pthread_create(&threads[0], NULL, answer_once, &first);
+    pthread_create(&threads[1], NULL, answer_once, &second);
+    HubOptions options = {.endpoint = endpoint, .token = "hf_secret"};
+    cr_assert_eq(hub_open(&hub, &options, &err), 0, "%s", err.message);
+    HubRequest r = {.method = "GET", .url = "/here", .authorize = true, .header = "X-Right: given"};
+    cr_assert_eq(hub_send(hub, &r, &a, &err), 0, "%s", err.message);
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+    cr_assert_eq(a.status, 200);
+    cr_assert(strstr(first.request, "hf_secret") && strstr(first.request, "X-Right: given"));
+    cr_assert(strstr(second.request, "GET /there"), "%s", second.request);
+    cr_assert_not(strstr(second.request, "hf_secret"), "%s", second.request);
+    cr_assert_not(strstr(second.request, "X-Right"), "%s", second.request);
+    hub_answer_free(&a);
+    hub_close(hub);
 }

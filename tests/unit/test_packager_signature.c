@@ -348,3 +348,54 @@ Test(packager_signature, base64) {
         cr_assert_not(base64_read(&b, bad[i]), "%s", bad[i]);
     buffer_free(&b);
 }
+
+/* ---- chains ---- */
+
+/* A chain root, ca, leaf in t/d, the leaf's directory signed; what verifying it to the root says. */
+static int verify_chain(const char *ca_key, const char *leaf_hash, const char *leaf_usage, Error *err) {
+    TempDir t;
+    SignKey *key;
+    CertChain *chain;
+    SignResult r;
+    char command[4 * PATH_MAX], found[400];
+    temp_dir_open(&t);
+    copy_model(&t);
+    snprintf(
+        command, sizeof command,
+        "cd %s && exec >/dev/null 2>&1 && ec='ecparam -name prime256v1 -genkey -noout' && "
+        "printf '[ca]\nbasicConstraints=CA:TRUE\nkeyUsage=keyCertSign\n[leaf]\n%s\n' >x && "
+        "openssl $ec -out root.key && openssl %s >ca.key && openssl $ec -out leaf.key && "
+        "for n in root ca leaf; do openssl req -new -key $n.key -subj /CN=$n -out $n.csr || exit; done && "
+        "openssl x509 -req -in root.csr -signkey root.key -extfile x -extensions ca -out root.pem && "
+        "issue='openssl x509 -req -CAcreateserial -extfile x' && "
+        "$issue -in ca.csr -CA root.pem -CAkey root.key -extensions ca -out ca.pem && "
+        "$issue -in leaf.csr -CA ca.pem -CAkey ca.key -extensions leaf -%s -out leaf.pem && "
+        "cat leaf.pem ca.pem >chain.pem",
+        t.path, leaf_usage, *ca_key ? ca_key : "ecparam -name prime256v1 -genkey -noout", leaf_hash);
+    run(command);
+    cr_assert_eq(sign_key_open(&key, temp_path(&t, "leaf.key"), err), 0, "%s", err->message);
+    cr_assert_eq(cert_chain_open(&chain, temp_path(&t, "chain.pem"), key, err), 0, "%s", err->message);
+    SignOptions o = {.key = key, .chain = chain};
+    cr_assert_eq(sign_directory(&r, temp_path(&t, "model"), &o, err), 0, "%s", err->message);
+    snprintf(command, sizeof command, "%s", temp_path(&t, "root.pem"));
+    int code = check_signed(temp_path(&t, "model/model.sig"), NULL, command, NULL, found, err);
+    cert_chain_close(chain);
+    sign_key_close(key);
+    temp_dir_close(&t);
+    return code;
+}
+
+Test(packager_signature, refuses_a_chain_that_can_be_forged, .timeout = 60) {
+    static const char usage[] = "keyUsage=digitalSignature";
+    Error err;
+    cr_assert_eq(verify_chain("", "sha256", usage, &err), 0, "%s", err.message);
+    cr_assert_eq(verify_chain("", "sha256", "extendedKeyUsage=codeSigning", &err), 0, "%s", err.message);
+    cr_assert_eq(verify_chain("", "sha1", usage, &err), ERR_CHECK);
+    cr_assert_eq(verify_chain("genrsa 512", "sha256", usage, &err), ERR_CHECK);
+    cr_assert_eq(verify_chain("genrsa 2048", "sha256", usage, &err), 0, "%s", err.message);
+    /* code signing, with a key that says it signs nothing */
+    int code = verify_chain("", "sha256", "keyUsage=keyAgreement\\nextendedKeyUsage=codeSigning", &err);
+    cr_assert_eq(code, ERR_CHECK);
+    cr_assert(strstr(err.message, "neither digital signatures"), "%s", err.message);
+    cr_assert_eq(verify_chain("", "sha256", "keyUsage=digitalSignature\\nbasicConstraints=CA:TRUE", &err), 0);
+}

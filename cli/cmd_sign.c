@@ -70,7 +70,10 @@ const Command command_sign = {
     .details =
         "The key is EC on P-256, P-384 or P-521. A package that does not agree with its own manifest is not "
         "signed. Its\n"
-        "provenance statement is signed too. RECAST_KEY_PASSWORD holds the password of an encrypted key.\n"
+        "provenance statement is signed too. RECAST_KEY_PASSWORD holds the password of an encrypted key; "
+        "without "
+        "--key\n"
+        "the key's text is taken from RECAST_SIGN_KEY.\n"
         "recast validate DIR --key PUB.pem checks it, and so does: model_signing verify key DIR --signature\n"
         "DIR/model.sig --public_key PUB.pem",
     .examples = "  openssl ecparam -name prime256v1 -genkey -noout -out mine.pem\n"

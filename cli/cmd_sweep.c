@@ -77,6 +77,12 @@ static int take_experts(Sweep *s, const char *word, const void *rope, Error *err
 }
 
 static int take_rope(Sweep *s, const char *word, const void *experts, Error *err) {
+    const char *colon = strchr(word, ':');
+    char *end = NULL;
+    if (colon) strtod(colon + 1, &end);
+    if (colon && (end == colon + 1 || *end))
+        return error_set(err, ERR_USAGE, "--rope %s: a number is expected behind the colon, as in yarn:4",
+                         word);
     return each_word(s, experts, "--experts", take_experts, word, err);
 }
 
@@ -145,6 +151,19 @@ static int plan_memory(const Cli *cli, Sweep *s, const SweepArgs *a, Error *err)
     return 0;
 }
 
+/* A window of n_tokens or fewer may reach behind a setting's context, where it says nothing of the setting.
+ */
+static void warn_long_windows(const Cli *cli, const Sweep *s, size_t n_tokens) {
+    uint32_t window = 0, context = UINT32_MAX;
+    for (size_t i = 0; i < s->n_windows; i++)
+        if (s->windows[i] > window) window = s->windows[i];
+    for (size_t i = 0; i < s->n_settings; i++)
+        if (s->settings[i].context < context) context = s->settings[i].context;
+    if (window > context && n_tokens > context && !cli->quiet)
+        fprintf(stderr, "recast sweep: warning: windows of %u, but a setting's context length is %u\n",
+                window, context);
+}
+
 static int sweep(Cli *cli, const Model *model, SweepArgs *a, Error *err) {
     Sweep s = {.model = model};
     Tokens tokens;
@@ -153,6 +172,9 @@ static int sweep(Cli *cli, const Model *model, SweepArgs *a, Error *err) {
     int code = choose_settings(&s, a, err);
     if (!code) code = tokenize(&tokens, model, a->text, s.arena, err);
     if (!code && !tokens.count) code = error_set(err, ERR_USAGE, "%s has no tokens", a->text);
+    if (!code)
+        warn_long_windows(cli, &s,
+                          a->max_tokens && a->max_tokens < tokens.count ? a->max_tokens : tokens.count);
     if (!code) code = plan_memory(cli, &s, a, err);
     if (!code) code = sweep_measure(&s, tokens.ids, tokens.count, a->options, err);
     if (!code) code = report(cli, &s, a, err);

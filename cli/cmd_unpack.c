@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int print_unpacked(const Cli *cli, const char *directory, const ArchiveResult *r, Error *err) {
+static int print_unpacked(const Cli *cli, const char *path, const char *directory, const ArchiveResult *r,
+                          Error *err) {
     char size[32];
     if (cli->json) {
         cJSON *doc = cJSON_CreateObject();
@@ -17,7 +18,9 @@ static int print_unpacked(const Cli *cli, const char *directory, const ArchiveRe
     }
     if (cli->quiet) return 0;
     printf("%s: %zu files, %s, as manifest.json says\n", directory, r->n_files, human_bytes(r->bytes, size));
-    if (r->n_absent) printf("%zu files of weights are not in the archive\n", r->n_absent);
+    if (r->n_absent)
+        printf("%zu files of weights are not in the archive: recast validate %s checks the rest\n",
+               r->n_absent, path);
     return 0;
 }
 
@@ -25,7 +28,7 @@ static int print_unpacked(const Cli *cli, const char *directory, const ArchiveRe
 static const char *default_name(const char *path, char *buf, size_t size) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t cut = archive_kind(path) == ARCHIVE_ZIP ? 4 : 8, n = strlen(name);
-    if (archive_kind(path) == ARCHIVE_NONE || n <= cut || n - cut >= size) return NULL;
+    if (n <= cut || n - cut >= size) return NULL;
     snprintf(buf, size, "%.*s", (int)(n - cut), name);
     return buf;
 }
@@ -61,11 +64,14 @@ static int cmd_unpack(Cli *cli, int argc, char **argv, Error *err) {
     if (cli->done) return 0;
     const char *path = cli->args.items[0];
     if (limit) TRY(read_limit(&o.max_size, limit, err));
+    if (archive_kind(path) == ARCHIVE_NONE)
+        return error_set(err, ERR_USAGE, "%s: an archive of a package is called NAME.zip or NAME.tar.zst",
+                         path);
     if (!directory) directory = default_name(path, name, sizeof name);
     if (!directory) return error_set(err, ERR_USAGE, "-o is missing: where the package goes");
     int code = archive_unpack(&result, path, directory, &o, err);
     cli_end_progress(cli);
-    return code ? code : print_unpacked(cli, directory, &result, err);
+    return code ? code : print_unpacked(cli, path, directory, &result, err);
 }
 
 const Command command_unpack = {

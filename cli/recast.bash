@@ -3,7 +3,7 @@ _recast() {
     local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]}
     COMPREPLY=()
     if [ "$COMP_CWORD" = 1 ]; then
-        COMPREPLY=($(compgen -W "init build pin convert edit inspect compare validate run eval sweep tokenize publish launch --help --version" -- "$current"))
+        COMPREPLY=($(compgen -W "init build pin convert edit inspect compare validate run eval sweep tokenize package unpack sign publish launch --help --version" -- "$current"))
     elif [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE '\-\-[a-z-]+')" -- "$current"))
     fi # else nothing: bash's own completion of files, which knows blanks and ~

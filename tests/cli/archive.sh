@@ -52,5 +52,6 @@ recast package test -o test.zip --level 30
 recast unpack test.zip -o t --max-size 5Q
 recast unpack test.tar.zst -o t --max-size 1M 2>&1 | sizes
 recast unpack recipe.json -o t
+recast unpack recipe.json
 recast unpack absent.zip -o t
 [ -e t ] || echo "nothing appeared"

@@ -21,6 +21,7 @@ cat s.csv
 echo "$(grep -c '<svg' s.html) pictures, $(grep -c '://' s.html) links"
 recast sweep model --text text.txt --experts 4 --window 64 --no-speed --tokens 60 --json | sed -n '/"experts"/,/"bytes/p'
 recast sweep model --text text.txt --experts 4 --window 64 | sed -E 's/@([0-9]+) +[0-9]+ +[0-9]+$/@\1 RATES/' | head -n 4
+recast sweep model --text "$TOP/tests/golden/eval-text.txt" --experts 8 --window 300 --no-speed --tokens 300 2>&1 | grep warning
 echo "--- mistakes"
 recast eval model
 recast eval model --text nothing.txt
@@ -29,6 +30,7 @@ recast eval model --text text.txt --window 512 --llama
 recast sweep model --text text.txt --experts 4,129
 recast sweep model --text text.txt --experts 4,,8
 recast sweep model --text text.txt --rope spiral:2
+recast sweep model --text text.txt --rope linear:2x
 recast sweep recipe.json --text text.txt
 echo "--- hidden numbers"
 cat >yarn.json <<'END'

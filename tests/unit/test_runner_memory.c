@@ -13,6 +13,10 @@ typedef struct Counter {
 
 static void *resize(void *context, void *pointer, size_t size) {
     Counter *c = context;
+    if (size == 0) {
+        mem_free(NULL, pointer);
+        return NULL;
+    }
     if (size > c->limit) return NULL;
     c->asked += size;
     return mem_resize(NULL, pointer, size);

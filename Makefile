@@ -143,7 +143,7 @@ check-deps: ## fail if a room includes one that stands above it
 	@sh tests/check_deps.sh
 
 format: ## format the sources with clang-format
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp')
 
 bench: all ## measure conversion beside cp and sha256 (and llama.cpp's converter, if LLAMA_CPP names its source)
 	@sh bench/convert.sh $(BUILD)/recast

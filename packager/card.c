@@ -314,8 +314,48 @@ static void write_advice(Buffer *out, const PackageInputs *in) {
 
 /* ---- files, checking, running ---- */
 
-static void write_files(Buffer *out, const Manifest *m) {
-    buffer_text(out, "## Files\n\n| file | bytes | SHA-256 |\n|---|---:|---|\n");
+/* Is the file one that holds the artifact's weights? A split GGUF goes by its first shard's name. */
+static bool holds_weights(const Artifact *a, const char *file) {
+    size_t n = strlen(a->path), length = strlen(file);
+    if (strcmp(a->format, "hf") == 0)
+        return strncmp(file, a->path, n) == 0 && file[n] == '/' && length > 12 &&
+               strcmp(file + length - 12, ".safetensors") == 0;
+    const char *shard = strstr(a->path, "-00001-of-");
+    if (!shard) return strcmp(file, a->path) == 0;
+    size_t before = (size_t)(shard - a->path) + 1;
+    return length == n && strncmp(file, a->path, before) == 0 && strcmp(file + before + 5, shard + 6) == 0;
+}
+
+/* What each output takes, and what of it an update of settings changes. */
+static void write_outputs(Buffer *out, const PackageInputs *in) {
+    const Manifest *m = &in->manifest;
+    uint64_t weights = in->derived->family ? params_total(&in->derived->params) : 0;
+    if (!m->n_artifacts) return;
+    buffer_text(out, "| output | type | bytes of weights | bits a weight | again after new settings |\n"
+                     "|---|---|---:|---:|---|\n");
+    for (size_t i = 0; i < m->n_artifacts; i++) {
+        const Artifact *a = &m->artifacts[i];
+        bool hf = strcmp(a->format, "hf") == 0, split = strstr(a->path, "-00001-of-") != NULL;
+        uint64_t bytes = 0;
+        for (size_t f = 0; f < m->n_files; f++)
+            if (holds_weights(a, m->files[f].path)) bytes += m->files[f].size;
+        buffer_printf(out, "| `%s` | %s | %" PRIu64 " | ", a->path, a->type, bytes);
+        if (weights && bytes <= UINT64_MAX / 800)
+            buffer_printf(out, "%" PRIu64 ".%02" PRIu64, 800 * bytes / weights / 100,
+                          800 * bytes / weights % 100);
+        buffer_printf(out, " | %s |\n", hf ? "the small files" : split ? "the first shard" : "all of it");
+    }
+    buffer_text(out,
+                "\nThe last column is what must be downloaded again when a later version changes settings "
+                "alone (experts a token, context, RoPE, chat template); files of the same SHA-256 "
+                "need not be.\n\n");
+}
+
+static void write_files(Buffer *out, const PackageInputs *in) {
+    const Manifest *m = &in->manifest;
+    buffer_text(out, "## Files\n\n");
+    write_outputs(out, in);
+    buffer_text(out, "| file | bytes | SHA-256 |\n|---|---:|---|\n");
     for (size_t i = 0; i < m->n_files; i++)
         buffer_printf(out, "| `%s` | %" PRIu64 " | `%s` |\n", m->files[i].path, m->files[i].size,
                       m->files[i].sha256);
@@ -358,6 +398,16 @@ static void write_running(Buffer *out, const PackageInputs *in) {
                       "model = AutoModelForCausalLM.from_pretrained(\"%s\", dtype=\"auto\", "
                       "device_map=\"auto\")\n```\n\n",
                       hf->path, hf->path, hf->path);
+    buffer_text(out, "Start scripts for each engine, with what fits into a GPU's memory:\n\n");
+    if (gguf)
+        buffer_text(out, "- `recast launch . --engine llama.cpp`\n"
+                         "- `recast launch . --engine text-generation-webui`\n"
+                         "- `recast launch . --engine ollama`\n");
+    if (hf)
+        buffer_text(out, "- `recast launch . --engine vllm`\n"
+                         "- `recast launch . --engine sglang`\n"
+                         "- `recast launch . --engine transformers`\n");
+    buffer_char(out, '\n');
 }
 
 static bool same_generation(const GenerationRecord *a, const GenerationRecord *b) {
@@ -429,7 +479,7 @@ int card_write(Buffer *out, const PackageInputs *in, Error *err) {
     write_quality(out, &in->manifest);
     write_sweep(out, in->recipe);
     write_advice(out, in);
-    write_files(out, &in->manifest);
+    write_files(out, in);
     write_checking(out, &in->manifest);
     write_running(out, in);
     write_generations(out, &in->manifest);

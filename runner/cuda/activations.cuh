@@ -72,7 +72,8 @@ template <bool QUANTIZED> DEVICE void stage(uint8_t *out, const Source &s, unsig
                 source_at(s, (size_t)v * columns + i);
 }
 
-/* One vector of any source. room: `columns` floats of shared memory; out may be room if it isn't quantized. */
+/* One vector of any source. room: `columns` floats of shared memory; out may be room if it isn't quantized.
+ */
 template <bool QUANTIZED>
 DEVICE void stage_any(uint8_t *out, float *room, const Source &s, unsigned columns) {
     if (!s.norm) {

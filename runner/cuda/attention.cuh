@@ -1,9 +1,10 @@
 /* attention.cuh -- section 6: norm and RoPE of heads, the KV cache, chunks of 256 positions.
  *
- * A thread takes a position: it holds all 32 lanes of the dot product q . K[j], one after the other in the order in
- * which the butterfly adds them (0, 16, 8, 24, 4, ...), so that five sums wait at most and no thread talks to
- * another. Keys are stored for that: within a chunk [piece][position][16 bytes], the elements of a head in the order
- * lane 0, lane 16, lane 8, ...; E elements of each lane. Values are stored [position][head_dim].
+ * A thread takes a position: it holds all 32 lanes of the dot product q . K[j], one after the other in the
+ * order in which the butterfly adds them (0, 16, 8, 24, 4, ...), so that five sums wait at most and no thread
+ * talks to another. Keys are stored for that: within a chunk [piece][position][16 bytes], the elements of a
+ * head in the order lane 0, lane 16, lane 8, ...; E elements of each lane. Values are stored
+ * [position][head_dim].
  *
  * Query heads of one key-value head, of one token or a few, are rows that read a chunk together. */
 #ifndef RECAST_RUNNER_CUDA_ATTENTION_CUH
@@ -16,24 +17,25 @@ static_assert(CHUNK == (unsigned)THREADS, "a thread takes a position");
 
 /* One layer's cache. */
 struct Cache {
-    uint8_t *keys, *values;           /* per kv head: chunks * chunk_bytes; capacity * head_dim elements */
-    uint16_t *key_scales, *value_scales; /* q8_0: [kv head][chunks][head_dim / 32][256]; [kv head][capacity][..] */
-    uint32_t capacity;                /* a multiple of 256 */
+    uint8_t *keys, *values; /* per kv head: chunks * chunk_bytes; capacity * head_dim elements */
+    uint16_t *key_scales,
+        *value_scales; /* q8_0: [kv head][chunks][head_dim / 32][256]; [kv head][capacity][..] */
+    uint32_t capacity; /* a multiple of 256 */
 };
 
 struct AttendArgs {
-    float *q, *k, *v;                   /* [tokens][heads][head_dim], as the matrices gave them */
+    float *q, *k, *v; /* [tokens][heads][head_dim], as the matrices gave them */
     const float *q_norm, *k_norm;
-    const float *cosine, *sine;         /* [tokens][head_dim / 2] */
-    const uint32_t *first;              /* position of token 0 */
+    const float *cosine, *sine; /* [tokens][head_dim / 2] */
+    const uint32_t *first;      /* position of token 0 */
     Cache cache;
     uint32_t n_heads, n_kv_heads, head_dim;
-    uint32_t from, count, tile;         /* tokens from .. count - 1 ask, `tile` of them together */
-    uint32_t split;                     /* 1: one token, blockIdx.x is a chunk; 0: all chunks, blockIdx.x is a tile */
+    uint32_t from, count, tile; /* tokens from .. count - 1 ask, `tile` of them together */
+    uint32_t split;             /* 1: one token, blockIdx.x is a chunk; 0: all chunks, blockIdx.x is a tile */
     float eps, scale;
-    float *out;                         /* [tokens][n_heads][head_dim] */
-    float *part_m, *part_l, *part_o;    /* split: [n_heads][chunks], and [head_dim] for each */
-    uint32_t chunks;                    /* split: of a head in these */
+    float *out;                      /* [tokens][n_heads][head_dim] */
+    float *part_m, *part_l, *part_o; /* split: [n_heads][chunks], and [head_dim] for each */
+    uint32_t chunks;                 /* split: of a head in these */
 };
 
 template <int KV> __host__ __device__ constexpr int element_bytes() {
@@ -121,7 +123,8 @@ template <int KV> DEVICE void store(const AttendArgs &a, unsigned token, unsigne
         __syncwarp();
     }
     if (warp_id() == 1 && KV != 2)
-        for (unsigned d = lane_id(); d < h; d += WARP) put_element<KV>(values, value_row * h + d, a.v[at + d]);
+        for (unsigned d = lane_id(); d < h; d += WARP)
+            put_element<KV>(values, value_row * h + d, a.v[at + d]);
     if (KV != 2 || warp_id() > 1) return;
     const float *from = warp_id() ? a.v + at : room;
     const size_t chunk = (size_t)kv_head * (a.cache.capacity / CHUNK) + position / CHUNK;
@@ -148,8 +151,8 @@ template <int KV> __global__ void store_kv(const AttendArgs a) {
 
 /* ---- scores ---- */
 
-/* A tree of N leaves that come one by one: sums wait in `waiting` until their neighbour is there. The index of a
- * leaf is known when this is compiled. */
+/* A tree of N leaves that come one by one: sums wait in `waiting` until their neighbour is there. The index
+ * of a leaf is known when this is compiled. */
 template <int N> DEVICE float push(float v, int index, float (&waiting)[5]) {
 #pragma unroll
     for (int k = 0; 1 << k < N; k++) {
@@ -225,14 +228,14 @@ DEVICE void dot_rows_any(float (&s)[row_pass(KV)], unsigned h, const float *q, c
 
 /* ---- the kernel ---- */
 
-struct AttendRoom { /* of shared memory; R rows, padded to eights */
-    float *q;       /* [R][slots] */
-    float *p;       /* [256][R] */
-    float *o;       /* [R][head_dim] */
-    float *m, *l;   /* [R] of all chunks so far */
+struct AttendRoom {             /* of shared memory; R rows, padded to eights */
+    float *q;                   /* [R][slots] */
+    float *p;                   /* [256][R] */
+    float *o;                   /* [R][head_dim] */
+    float *m, *l;               /* [R] of all chunks so far */
     float *old_part, *new_part; /* [R] what the state and the chunk are multiplied with */
-    int *n;         /* [R] positions of the chunk that the row sees */
-    float *key;     /* [head_dim] */
+    int *n;                     /* [R] positions of the chunk that the row sees */
+    float *key;                 /* [head_dim] */
 };
 
 DEVICE AttendRoom attend_room(const AttendArgs &a, unsigned rows) {
@@ -291,12 +294,14 @@ DEVICE void mix_rows(const AttendArgs &a, const AttendRoom &s, unsigned rows, un
 #pragma unroll 8
     for (int j = 0; j < common; j++) {
         float4 p = *reinterpret_cast<const float4 *>(s.p + j * rows + r);
-        float v = get_element<KV>(values, (size_t)j * h + d, KV == 2 ? f32_of_f16(scales[j * (h / 32) + d / 32]) : 0);
+        float v = get_element<KV>(values, (size_t)j * h + d,
+                                  KV == 2 ? f32_of_f16(scales[j * (h / 32) + d / 32]) : 0);
         o[0] = fmaf(p.x, v, o[0]), o[1] = fmaf(p.y, v, o[1]);
         o[2] = fmaf(p.z, v, o[2]), o[3] = fmaf(p.w, v, o[3]);
     }
     for (int j = common; j < most; j++) { /* later tokens see more than earlier ones */
-        float v = get_element<KV>(values, (size_t)j * h + d, KV == 2 ? f32_of_f16(scales[j * (h / 32) + d / 32]) : 0);
+        float v = get_element<KV>(values, (size_t)j * h + d,
+                                  KV == 2 ? f32_of_f16(scales[j * (h / 32) + d / 32]) : 0);
 #pragma unroll
         for (int i = 0; i < 4; i++)
             if (j < n[i]) o[i] = fmaf(s.p[j * rows + r + i], v, o[i]);
@@ -316,7 +321,8 @@ DEVICE void mix_rows(const AttendArgs &a, const AttendRoom &s, unsigned rows, un
 
 template <int KV, int E> __global__ void __launch_bounds__(THREADS, 1) attend(const AttendArgs a) {
     const unsigned h = a.head_dim, group = a.n_heads / a.n_kv_heads, kv_head = blockIdx.y;
-    const unsigned rows = padded_rows(group * a.tile), slots = key_slots(h), chunks = a.cache.capacity / CHUNK;
+    const unsigned rows = padded_rows(group * a.tile), slots = key_slots(h),
+                   chunks = a.cache.capacity / CHUNK;
     const AttendRoom s = attend_room(a, rows);
     let_next_start();
     dependency_wait();
@@ -374,8 +380,8 @@ template <int KV, int E> __global__ void __launch_bounds__(THREADS, 1) attend(co
 
 /* ---- merging the chunks of one token ---- */
 
-/* A head for each block of threads. The maxima are known beforehand, so the factors of 256 chunks are made side by
- * side; only the sums go one after the other. */
+/* A head for each block of threads. The maxima are known beforehand, so the factors of 256 chunks are made
+ * side by side; only the sums go one after the other. */
 __global__ void __launch_bounds__(THREADS) merge_chunks(const AttendArgs a) {
     float *top = reinterpret_cast<float *>(dynamic_shared), *keep = top + CHUNK, *add = keep + CHUNK;
     let_next_start();

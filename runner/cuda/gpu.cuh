@@ -1,7 +1,7 @@
 /* gpu.cuh -- what the kernels need of the machine, in one place.
  *
- * nvcc compiles the kernels for the device; a C++ compiler compiles the same files for the host, where tests/cuda/host/
- * stands in for CUDA. Everything that only one of the two has is behind a function here. */
+ * nvcc compiles the kernels for the device; a C++ compiler compiles the same files for the host, where
+ * tests/cuda/host/ stands in for CUDA. Everything that only one of the two has is behind a function here. */
 #ifndef RECAST_RUNNER_CUDA_GPU_CUH
 #define RECAST_RUNNER_CUDA_GPU_CUH
 
@@ -88,9 +88,9 @@ DEVICE float warp_max(float v) {
     return v;
 }
 
-/* N butterflies at once, N a power of two: a lane hands over half of its sums and keeps the other half, so that
- * 32 of them take 31 shuffles. The pairs that are added, and their order, are the same. Lane l is left with
- * number l / (32 / N). */
+/* N butterflies at once, N a power of two: a lane hands over half of its sums and keeps the other half, so
+ * that 32 of them take 31 shuffles. The pairs that are added, and their order, are the same. Lane l is left
+ * with number l / (32 / N). */
 template <int N, int S = 16> DEVICE float butterflies(float (&v)[N]) {
     if constexpr (S == 0) {
         return v[0];

@@ -1,4 +1,5 @@
-/* layout.cuh -- what lies where on the device. The same code counts bytes for the plan and hands out addresses. */
+/* layout.cuh -- what lies where on the device. The same code counts bytes for the plan and hands out
+ * addresses. */
 #ifndef RECAST_RUNNER_CUDA_LAYOUT_CUH
 #define RECAST_RUNNER_CUDA_LAYOUT_CUH
 
@@ -61,7 +62,8 @@ static inline uint32_t capacity_of(const CudaModel &m) {
     return (m.context + CHUNK - 1) / CHUNK * CHUNK;
 }
 
-static inline void shape_of(const CudaModel &m, int slot, uint64_t &experts, uint32_t &rows, uint32_t &columns) {
+static inline void shape_of(const CudaModel &m, int slot, uint64_t &experts, uint32_t &rows,
+                            uint32_t &columns) {
     const uint32_t heads = m.n_heads * m.head_dim, kv = m.n_kv_heads * m.head_dim;
     experts = slot >= CUDA_GATE && slot <= CUDA_DOWN ? m.n_experts : 1;
     columns = slot == CUDA_O ? heads : slot == CUDA_DOWN ? m.n_ff_expert : m.n_embd;
@@ -83,7 +85,8 @@ static inline void lay_matrix(Carver &c, Matrix &out, const CudaModel &m, int sl
     out.type = type;
 }
 
-static inline void lay_weights(Carver &c, const CudaModel &m, LayerState *layers, Matrix &head, float *&norm) {
+static inline void lay_weights(Carver &c, const CudaModel &m, LayerState *layers, Matrix &head,
+                               float *&norm) {
     for (uint32_t i = 0; i < m.n_layers; i++) {
         for (int slot = 0; slot < CUDA_MATRICES; slot++)
             lay_matrix(c, layers[i].matrices[slot], m, slot, m.types[i][slot]);
@@ -97,7 +100,9 @@ static inline void lay_weights(Carver &c, const CudaModel &m, LayerState *layers
 }
 
 static inline void lay_kv(Carver &c, const CudaModel &m, LayerState *layers) {
-    const uint64_t positions = (uint64_t)capacity_of(m) * m.n_kv_heads, size = m.kv == 0 ? 4 : m.kv == 1 ? 2 : 1;
+    const uint64_t positions = (uint64_t)capacity_of(m) * m.n_kv_heads, size = m.kv == 0   ? 4
+                                                                               : m.kv == 1 ? 2
+                                                                                           : 1;
     const uint64_t scales = m.kv == CUDA_KV_Q8_0 ? positions * (m.head_dim / 32) : 0;
     for (uint32_t i = 0; i < m.n_layers; i++) {
         Cache &cache = layers[i].cache;
@@ -115,7 +120,8 @@ static inline size_t input_bytes(const CudaModel &m) {
 }
 
 static inline void lay_work(Carver &c, const CudaModel &m, Work &w) {
-    const uint64_t b = batch_of(m), h = m.head_dim, d = m.n_embd, width = m.n_heads * h, kv = m.n_kv_heads * h;
+    const uint64_t b = batch_of(m), h = m.head_dim, d = m.n_embd, width = m.n_heads * h,
+                   kv = m.n_kv_heads * h;
     const uint64_t entries = b * m.n_experts_used, chunks = capacity_of(m) / CHUNK;
     uint64_t widest = b * (d > width ? d : width);
     if (entries * m.n_ff_expert > widest) widest = entries * m.n_ff_expert;

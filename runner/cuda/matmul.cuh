@@ -1,9 +1,9 @@
 /* matmul.cuh -- matrices times vectors: sections 2 and 11, a warp for some rows, a lane for each of 32 lanes.
  *
- * matmul<TYPE, 1> is decoding: one vector, made in shared memory by the kernel itself (norm or not, quantized or
- * not). matmul<TYPE, 8> is reading a prompt: up to eight vectors that `prepare` made meet each weight that is
- * loaded. down<TYPE> walks a token's experts in the order of their index. Which lane a product falls into never
- * depends on any of this. */
+ * matmul<TYPE, 1> is decoding: one vector, made in shared memory by the kernel itself (norm or not, quantized
+ * or not). matmul<TYPE, 8> is reading a prompt: up to eight vectors that `prepare` made meet each weight that
+ * is loaded. down<TYPE> walks a token's experts in the order of their index. Which lane a product falls into
+ * never depends on any of this. */
 #ifndef RECAST_RUNNER_CUDA_MATMUL_CUH
 #define RECAST_RUNNER_CUDA_MATMUL_CUH
 
@@ -24,12 +24,12 @@ struct MatmulArgs {
     Source source;   /* one vector: where it comes from */
     RouteArgs route; /* one vector: blockIdx.y is a slot of the routed experts; logits NULL: no experts */
     /* up to eight vectors: */
-    const uint8_t *acts;   /* prepared */
-    const uint32_t *pick;  /* which of them an entry takes; NULL: its own */
-    const Tile *tiles;     /* NULL: no experts, and tiles of eight */
+    const uint8_t *acts;  /* prepared */
+    const uint32_t *pick; /* which of them an entry takes; NULL: its own */
+    const Tile *tiles;    /* NULL: no experts, and tiles of eight */
     const uint32_t *n_tiles;
-    uint32_t count;        /* vectors, where there are no tiles */
-    uint32_t chunk;        /* columns that are in shared memory at one time: a multiple of 1024 */
+    uint32_t count; /* vectors, where there are no tiles */
+    uint32_t chunk; /* columns that are in shared memory at one time: a multiple of 1024 */
 };
 
 __host__ __device__ constexpr bool meets_floats(int type) {
@@ -41,8 +41,8 @@ __host__ __device__ constexpr int rows_of(int type, int vectors) {
     return vectors == 1 || type == WIDENED || layout_of(type).min ? 2 : 4;
 }
 
-/* R rows times T vectors of shared memory, `at[0]` bytes apart, columns [first, first + n) of them. T 0: row r meets a
- * vector of its own, at byte at[r]. */
+/* R rows times T vectors of shared memory, `at[0]` bytes apart, columns [first, first + n) of them. T 0: row
+ * r meets a vector of its own, at byte at[r]. */
 template <int TYPE, int T, int R>
 DEVICE void accumulate(float (&acc)[R * (T ? T : 1)], float (&min)[R * (T ? T : 1)], const Matrix &m,
                        const size_t (&row)[R], const uint8_t *shared, const unsigned (&at)[T ? 1 : R],
@@ -60,7 +60,8 @@ DEVICE void accumulate(float (&acc)[R * (T ? T : 1)], float (&min)[R * (T ? T : 
                 if (column >= n) continue; /* a sum keeps its sign of zero */
 #pragma unroll
                 for (int t = 0; t < X; t++) {
-                    float x = reinterpret_cast<const float *>(shared + (T ? t * at[0] : at[t % (T ? 1 : R)]))[column];
+                    float x = reinterpret_cast<const float *>(shared +
+                                                              (T ? t * at[0] : at[t % (T ? 1 : R)]))[column];
                     if (T == 0) acc[t] = fmaf(float_at(w[t], k), x, acc[t]);
 #pragma unroll
                     for (int r = 0; T && r < R; r++)
@@ -142,7 +143,8 @@ template <int R> DEVICE unsigned find_segment(const MatmulArgs &a, unsigned &gro
     return s;
 }
 
-template <int TYPE, int T> __global__ void __launch_bounds__(THREADS, T == 1 ? 2 : 1) matmul(const MatmulArgs a) {
+template <int TYPE, int T>
+__global__ void __launch_bounds__(THREADS, T == 1 ? 2 : 1) matmul(const MatmulArgs a) {
     constexpr bool QUANTIZED = !meets_floats(TYPE);
     constexpr int R = rows_of(TYPE, T), N = R * T;
     uint8_t *shared = reinterpret_cast<uint8_t *>(dynamic_shared);

@@ -5,7 +5,7 @@
 #include "runner/cuda/weights.cuh"
 
 struct RepackArgs {
-    const uint8_t *raw; /* [rows] as in the file */
+    const uint8_t *raw;     /* [rows] as in the file */
     uint8_t *a, *b, *s, *d; /* where these rows begin in each plane */
     uint64_t rows;
     uint32_t columns;
@@ -23,9 +23,7 @@ struct RawBlock {
     unsigned j;
 
     /* the low bits of element e */
-    static __device__ uint32_t nibble(const uint8_t *qs, unsigned e) {
-        return qs[e % 16] >> e / 16 * 4 & 15;
-    }
+    static __device__ uint32_t nibble(const uint8_t *qs, unsigned e) { return qs[e % 16] >> e / 16 * 4 & 15; }
     __device__ uint32_t low(unsigned e) const {
         switch (type) {
         case DT_Q4_0:
@@ -109,11 +107,13 @@ __global__ void repack_quantized(RepackArgs r) {
     }
 }
 
-/* One thread for each float: lane l of a group gets elements l, l + 32, ... of it; behind the row's end, zeros. */
+/* One thread for each float: lane l of a group gets elements l, l + 32, ... of it; behind the row's end,
+ * zeros. */
 __global__ void repack_floats(RepackArgs r) {
     const unsigned size = float_bytes(r.type), v = 16 / size, group = 32 * v;
     const size_t padded = (r.columns + group - 1) / group * group, n = r.rows * padded;
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
+    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n;
+         i += (size_t)gridDim.x * blockDim.x) {
         size_t row = i / padded, at = i % padded;
         size_t column = at / group * group + at % v * 32 + at % group / v;
         for (unsigned k = 0; k < size; k++)

@@ -20,7 +20,8 @@ static inline __host__ __device__ uint32_t route_shared(uint32_t n_experts, uint
     return (2 * n_experts + 2 * used) * 4;
 }
 
-/* How many experts go before expert e: a larger probability, or the same and a lower index. A NaN goes last. */
+/* How many experts go before expert e: a larger probability, or the same and a lower index. A NaN goes last.
+ */
 DEVICE unsigned rank_of(const float *probability, unsigned n, unsigned e) {
     float mine = probability[e] == probability[e] ? probability[e] : -1;
     unsigned rank = 0;
@@ -70,7 +71,8 @@ DEVICE const uint32_t *route(const RouteArgs &r, const float *logits, float *sha
 __global__ void route_tokens(RouteArgs r) {
     dependency_wait();
     const size_t token = blockIdx.x;
-    const uint32_t *chosen = route(r, r.logits + token * r.n_experts, reinterpret_cast<float *>(dynamic_shared));
+    const uint32_t *chosen =
+        route(r, r.logits + token * r.n_experts, reinterpret_cast<float *>(dynamic_shared));
     const float *weight = reinterpret_cast<const float *>(chosen + r.used);
     for (unsigned t = threadIdx.x; t < r.used; t += blockDim.x) {
         r.chosen[token * r.used + t] = chosen[t];
@@ -81,13 +83,14 @@ __global__ void route_tokens(RouteArgs r) {
 struct GroupArgs {
     const uint32_t *chosen; /* [entries] expert of each entry, by token */
     uint32_t entries, used, n_experts, tile;
-    uint32_t *place;   /* [entries] where each goes: by expert, then token */
-    uint32_t *token;   /* [entries] token at each place */
-    Tile *tiles;       /* at most entries / tile + n_experts */
+    uint32_t *place; /* [entries] where each goes: by expert, then token */
+    uint32_t *token; /* [entries] token at each place */
+    Tile *tiles;     /* at most entries / tile + n_experts */
     uint32_t *n_tiles;
 };
 
-/* A warp's experts, one after the other: counts their entries, and with `begin` puts each where it belongs. */
+/* A warp's experts, one after the other: counts their entries, and with `begin` puts each where it belongs.
+ */
 DEVICE void walk_entries(const GroupArgs &g, uint32_t *count, const uint32_t *begin) {
     for (unsigned e = warp_id(); e < g.n_experts; e += blockDim.x / WARP) {
         unsigned n = begin ? begin[e] : 0;

@@ -1,8 +1,8 @@
 /* runner.cu -- the forward pass on the device: which kernel runs when, and the functions of cuda_runner.h.
  *
- * One token is seven kernels a layer, recorded once as a graph: the position, cosines and the token's row of the
- * embedding come through one copy, so the graph never changes but for how many chunks of attention it has blocks
- * for. Several tokens go through the same arithmetic in batches. */
+ * One token is seven kernels a layer, recorded once as a graph: the position, cosines and the token's row of
+ * the embedding come through one copy, so the graph never changes but for how many chunks of attention it has
+ * blocks for. Several tokens go through the same arithmetic in batches. */
 #include "runner/cuda/layout.cuh"
 #include "runner/cuda/repack.cuh"
 #include <algorithm>
@@ -31,9 +31,11 @@ static bool ok(Gpu &g, cudaError_t error, const char *where) {
 }
 
 template <class... P, class... A>
-static void launch(Gpu &g, const char *name, void (*kernel)(P...), dim3 grid, unsigned threads, size_t shared, A... args) {
+static void launch(Gpu &g, const char *name, void (*kernel)(P...), dim3 grid, unsigned threads, size_t shared,
+                   A... args) {
     if (g.error != cudaSuccess) return;
-    if (shared > 48 << 10 && !ok(g, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared), name))
+    if (shared > 48 << 10 &&
+        !ok(g, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared), name))
         return;
     cudaLaunchAttribute early = {};
     early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -92,10 +94,7 @@ struct AttendKernels {
 };
 
 template <int KV> static AttendKernels attend_of_size(uint32_t head_dim) {
-    return {head_dim == 128  ? attend<KV, 4>
-            : head_dim == 64 ? attend<KV, 2>
-                             : attend<KV, 0>,
-            store_kv<KV>};
+    return {head_dim == 128 ? attend<KV, 4> : head_dim == 64 ? attend<KV, 2> : attend<KV, 0>, store_kv<KV>};
 }
 
 static AttendKernels attend_of(const CudaModel &m) {
@@ -116,9 +115,9 @@ struct CudaRunner {
     AttendKernels attention;
     uint32_t batch;
     uint8_t *weights_memory, *kv_memory, *work_memory;
-    uint8_t *host_in;  /* pinned: one token's input */
-    float *host_out;   /* pinned: logits, and `bad` */
-    bool fused;        /* one token's vectors fit into shared memory */
+    uint8_t *host_in; /* pinned: one token's input */
+    float *host_out;  /* pinned: logits, and `bad` */
+    bool fused;       /* one token's vectors fit into shared memory */
     cudaGraphExec_t graph;
     uint32_t graph_chunks;
 };
@@ -152,7 +151,8 @@ static MatmulArgs matmul_args(const Segment *segments, unsigned n) {
 
 static unsigned row_groups(const MatmulArgs &a, int type, int vectors) {
     unsigned groups = 0;
-    for (unsigned i = 0; i < a.n_segments; i++) groups += ceil_div(a.segments[i].w.rows, WARPS * rows_of(type, vectors));
+    for (unsigned i = 0; i < a.n_segments; i++)
+        groups += ceil_div(a.segments[i].w.rows, WARPS * rows_of(type, vectors));
     return groups;
 }
 
@@ -162,8 +162,8 @@ static uint32_t one_shared(uint32_t columns, bool quantized, bool norm) {
     return quantized ? acts_bytes(columns, true) + (norm ? columns * 4 : 0) : acts_bytes(columns, false);
 }
 
-static void multiply_one(CudaRunner &r, const char *name, const Segment *all, unsigned n, Source source, bool add,
-                         const RouteArgs *routed) {
+static void multiply_one(CudaRunner &r, const char *name, const Segment *all, unsigned n, Source source,
+                         bool add, const RouteArgs *routed) {
     each_type(r, all, n, [&](const Segment *segments, unsigned count) {
         MatmulArgs a = matmul_args(segments, count);
         const bool quantized = !wants_floats(r, segments[0].w);
@@ -176,8 +176,9 @@ static void multiply_one(CudaRunner &r, const char *name, const Segment *all, un
             shared = std::max(shared, route_shared(routed->n_experts, routed->used));
         }
         unsigned most = std::max(1u, (unsigned)r.gpu.processors * 8 / slots);
-        launch(r.gpu, name, matmul_of<1>(kernel_type(r, segments[0].w)), dim3(std::min(row_groups(a, kernel_type(r, segments[0].w), 1), most), slots),
-               THREADS, shared, a);
+        launch(r.gpu, name, matmul_of<1>(kernel_type(r, segments[0].w)),
+               dim3(std::min(row_groups(a, kernel_type(r, segments[0].w), 1), most), slots), THREADS, shared,
+               a);
     });
 }
 
@@ -204,7 +205,8 @@ static void attend_one(CudaRunner &r, const LayerState &l, uint32_t chunks) {
     a.count = a.tile = a.split = 1;
     launch(r.gpu, "attend", r.attention.attend, dim3(chunks, m.n_kv_heads), THREADS,
            attend_shared(m.n_heads / m.n_kv_heads, m.head_dim), a);
-    launch(r.gpu, "merge_chunks", merge_chunks, dim3(m.n_heads), THREADS, (3 * CHUNK + m.head_dim + 1) * 4, a);
+    launch(r.gpu, "merge_chunks", merge_chunks, dim3(m.n_heads), THREADS, (3 * CHUNK + m.head_dim + 1) * 4,
+           a);
 }
 
 static RouteArgs route_args(const CudaRunner &r) {
@@ -230,7 +232,8 @@ static void layer_one(CudaRunner &r, uint32_t layer, uint32_t chunks) {
     multiply_one(r, "matmul (gate, up)", experts, 2, norm, false, &routed);
 
     const Matrix &down_matrix = w[CUDA_DOWN];
-    DownArgs a = {down_matrix, k.chosen, k.weights, r.model.n_experts_used, {k.gate, nullptr, k.up, 0}, k.one.x, k.bad + layer};
+    DownArgs a = {down_matrix, k.chosen,     k.weights, r.model.n_experts_used, {k.gate, nullptr, k.up, 0},
+                  k.one.x,     k.bad + layer};
     launch(r.gpu, "down", down_of(kernel_type(r, down_matrix)),
            dim3(std::min(ceil_div(down_matrix.rows, WARPS), (unsigned)r.gpu.processors * 8)), THREADS,
            r.model.n_experts_used * acts_bytes(down_matrix.columns, !wants_floats(r, down_matrix)), a);
@@ -244,15 +247,17 @@ static void forward_one(CudaRunner &r, uint32_t chunks) {
     const CudaModel &m = r.model;
     Work &w = r.work;
     const Segment head[] = {{r.head, w.logits}};
-    ok(r.gpu, cudaMemcpyAsync(w.one.first, r.host_in, input_bytes(m), cudaMemcpyHostToDevice, r.gpu.stream), "input");
+    ok(r.gpu, cudaMemcpyAsync(w.one.first, r.host_in, input_bytes(m), cudaMemcpyHostToDevice, r.gpu.stream),
+       "input");
     if (m.n_layers) ok(r.gpu, cudaMemsetAsync(w.bad, 0x7F, m.n_layers * sizeof(int), r.gpu.stream), "input");
     for (uint32_t i = 0; i < m.n_layers; i++) layer_one(r, i, chunks);
     multiply_one(r, "matmul (head)", head, 1, {w.one.x, r.norm, nullptr, m.rms_eps}, false, nullptr);
-    ok(r.gpu, cudaMemcpyAsync(r.host_out, w.logits, out_bytes(m), cudaMemcpyDeviceToHost, r.gpu.stream), "logits");
+    ok(r.gpu, cudaMemcpyAsync(r.host_out, w.logits, out_bytes(m), cudaMemcpyDeviceToHost, r.gpu.stream),
+       "logits");
 }
 
-/* Runs the token in host_in. The graph has blocks for a power of two of chunks; those beyond the position end at
- * once. */
+/* Runs the token in host_in. The graph has blocks for a power of two of chunks; those beyond the position end
+ * at once. */
 static void run_one(CudaRunner &r, uint32_t position) {
     uint32_t most = capacity_of(r.model) / CHUNK, chunks = 1;
     while (chunks <= position / CHUNK) chunks *= 2;
@@ -263,7 +268,8 @@ static void run_one(CudaRunner &r, uint32_t position) {
         if (r.graph) cudaGraphExecDestroy(r.graph);
         r.graph = nullptr;
         r.graph_chunks = 0;
-        if (!ok(r.gpu, cudaStreamBeginCapture(r.gpu.stream, cudaStreamCaptureModeThreadLocal), "graph")) return;
+        if (!ok(r.gpu, cudaStreamBeginCapture(r.gpu.stream, cudaStreamCaptureModeThreadLocal), "graph"))
+            return;
         forward_one(r, chunks);
         ok(r.gpu, cudaStreamEndCapture(r.gpu.stream, &graph), "graph");
         if (r.gpu.error == cudaSuccess) ok(r.gpu, cudaGraphInstantiate(&r.graph, graph, 0), "graph");
@@ -287,8 +293,8 @@ static void prepare_for(CudaRunner &r, const char *name, Source s, uint32_t colu
 }
 
 /* count: vectors, or with tiles at most so many tiles. */
-static void multiply(CudaRunner &r, const char *name, const Segment *all, unsigned n, unsigned count, bool add,
-                     bool tiles, const uint32_t *pick) {
+static void multiply(CudaRunner &r, const char *name, const Segment *all, unsigned n, unsigned count,
+                     bool add, bool tiles, const uint32_t *pick) {
     each_type(r, all, n, [&](const Segment *segments, unsigned parts) {
         MatmulArgs a = matmul_args(segments, parts);
         const bool quantized = !wants_floats(r, segments[0].w);
@@ -298,7 +304,8 @@ static void multiply(CudaRunner &r, const char *name, const Segment *all, unsign
         a.count = count;
         a.pick = pick;
         if (tiles) a.tiles = r.work.tiles, a.n_tiles = r.work.n_tiles;
-        unsigned x = std::min(row_groups(a, kernel_type(r, segments[0].w), BATCH_TILE), (unsigned)r.gpu.processors * 4);
+        unsigned x = std::min(row_groups(a, kernel_type(r, segments[0].w), BATCH_TILE),
+                              (unsigned)r.gpu.processors * 4);
         launch(r.gpu, name, matmul_of<BATCH_TILE>(kernel_type(r, segments[0].w)),
                dim3(x, tiles ? count : ceil_div(count, BATCH_TILE)), THREADS,
                BATCH_TILE * acts_bytes(std::min(a.columns, a.chunk), quantized), a);
@@ -310,14 +317,17 @@ static void experts_many(CudaRunner &r, uint32_t layer, float *x, unsigned count
     const LayerState &l = r.layers[layer];
     const Matrix *w = l.matrices;
     Work &k = r.work;
-    const uint32_t entries = count * m.n_experts_used, tiles = std::min(entries, entries / BATCH_TILE + m.n_experts);
+    const uint32_t entries = count * m.n_experts_used,
+                   tiles = std::min(entries, entries / BATCH_TILE + m.n_experts);
     const Segment router[] = {{w[CUDA_ROUTER], k.route}}, out[] = {{w[CUDA_DOWN], k.down}};
     const Segment experts[] = {{w[CUDA_GATE], k.gate}, {w[CUDA_UP], k.up}};
     prepare_for(r, "prepare (experts)", {x, l.ffn_norm, nullptr, m.rms_eps}, m.n_embd, count,
                 {&w[CUDA_ROUTER], &w[CUDA_GATE], &w[CUDA_UP]});
     multiply(r, "matmul (router)", router, 1, count, false, false, nullptr);
-    launch(r.gpu, "route_tokens", route_tokens, dim3(count), 128, route_shared(m.n_experts, m.n_experts_used), route_args(r));
-    GroupArgs g = {k.chosen, entries, m.n_experts_used, m.n_experts, BATCH_TILE, k.place, k.token, k.tiles, k.n_tiles};
+    launch(r.gpu, "route_tokens", route_tokens, dim3(count), 128, route_shared(m.n_experts, m.n_experts_used),
+           route_args(r));
+    GroupArgs g = {k.chosen, entries, m.n_experts_used, m.n_experts, BATCH_TILE,
+                   k.place,  k.token, k.tiles,          k.n_tiles};
     launch(r.gpu, "group_entries", group_entries, dim3(1), 1024, 3 * m.n_experts * 4, g);
     multiply(r, "matmul (gate, up)", experts, 2, tiles, false, true, k.token);
     prepare_for(r, "prepare (down)", {k.gate, nullptr, k.up, 0}, m.n_ff_expert, entries, {&w[CUDA_DOWN]});
@@ -346,7 +356,8 @@ static void layer_many(CudaRunner &r, uint32_t layer, unsigned count, unsigned f
     launch(r.gpu, "store_kv", r.attention.store, dim3(count, m.n_kv_heads), 2 * WARP, m.head_dim * 4, a);
     launch(r.gpu, "attend", r.attention.attend, dim3(ceil_div(wanted, a.tile), m.n_kv_heads), THREADS,
            attend_shared(group * a.tile, m.head_dim), a);
-    prepare_for(r, "prepare (o)", {k.heads + (size_t)from * width, nullptr, nullptr, 0}, width, wanted, {&w[CUDA_O]});
+    prepare_for(r, "prepare (o)", {k.heads + (size_t)from * width, nullptr, nullptr, 0}, width, wanted,
+                {&w[CUDA_O]});
     multiply(r, "matmul (o)", out, 1, wanted, true, false, nullptr);
     experts_many(r, layer, x, wanted);
 }
@@ -357,7 +368,8 @@ static void run_many(CudaRunner &r, const CudaBatch &in, unsigned done, unsigned
     Work &w = r.work;
     const uint32_t first = in.first + done, half = m.head_dim / 2;
     auto up = [&](void *to, const void *from, size_t floats) {
-        ok(r.gpu, cudaMemcpyAsync(to, from, floats * sizeof(float), cudaMemcpyHostToDevice, r.gpu.stream), "input");
+        ok(r.gpu, cudaMemcpyAsync(to, from, floats * sizeof(float), cudaMemcpyHostToDevice, r.gpu.stream),
+           "input");
     };
     up(w.many.first, &first, 1);
     up(w.many.cosine, in.cosine + (size_t)done * half, (size_t)count * half);
@@ -374,17 +386,19 @@ static void run_many(CudaRunner &r, const CudaBatch &in, unsigned done, unsigned
         for (unsigned t = 0; t < (pitch == m.n_embd * 4 ? 1 : count); t++)
             ok(r.gpu,
                cudaMemcpyAsync(in.states + (size_t)(done + t) * m.n_embd, states + t * pitch / 4,
-                               (size_t)(pitch == m.n_embd * 4 ? count : 1) * m.n_embd * 4, cudaMemcpyDeviceToHost,
-                               r.gpu.stream),
+                               (size_t)(pitch == m.n_embd * 4 ? count : 1) * m.n_embd * 4,
+                               cudaMemcpyDeviceToHost, r.gpu.stream),
                "states");
     }
     if (logits) {
         const Segment head[] = {{r.head, w.logits}};
-        prepare_for(r, "prepare (head)", {w.many.x + (size_t)(count - 1) * m.n_embd, r.norm, nullptr, m.rms_eps},
-                    m.n_embd, 1, {&r.head});
+        prepare_for(r, "prepare (head)",
+                    {w.many.x + (size_t)(count - 1) * m.n_embd, r.norm, nullptr, m.rms_eps}, m.n_embd, 1,
+                    {&r.head});
         multiply(r, "matmul (head)", head, 1, 1, false, false, nullptr);
     }
-    ok(r.gpu, cudaMemcpyAsync(r.host_out, w.logits, out_bytes(m), cudaMemcpyDeviceToHost, r.gpu.stream), "logits");
+    ok(r.gpu, cudaMemcpyAsync(r.host_out, w.logits, out_bytes(m), cudaMemcpyDeviceToHost, r.gpu.stream),
+       "logits");
 }
 
 /* ---- the functions of the seam ---- */
@@ -407,14 +421,16 @@ static int probe(CudaDevice *out, char *error) {
     cudaError_t code = cudaGetDeviceCount(&n);
     if (code != cudaSuccess || n < 1) {
         (void)cudaGetLastError();
-        return fail(error, "no CUDA device: %s%s", code == cudaSuccess ? "none is there" : cudaGetErrorString(code), "");
+        return fail(error, "no CUDA device: %s%s",
+                    code == cudaSuccess ? "none is there" : cudaGetErrorString(code), "");
     }
     code = cudaSetDevice(0);
     if (code == cudaSuccess) code = cudaGetDeviceProperties(&properties, 0);
     if (code == cudaSuccess) code = cudaMemGetInfo(&free_bytes, &total);
     if (code == cudaSuccess) code = cudaDeviceGetAttribute(&out->major, cudaDevAttrComputeCapabilityMajor, 0);
     if (code == cudaSuccess) code = cudaDeviceGetAttribute(&out->minor, cudaDevAttrComputeCapabilityMinor, 0);
-    if (code != cudaSuccess) return fail(error, "the CUDA device can't be used: %s%s", cudaGetErrorString(code), "");
+    if (code != cudaSuccess)
+        return fail(error, "the CUDA device can't be used: %s%s", cudaGetErrorString(code), "");
     snprintf(out->name, sizeof out->name, "%s", properties.name);
     out->total_bytes = total, out->free_bytes = free_bytes;
     if (out->major < 8) return fail(error, "%s is older than compute capability 8.0%s", out->name, "");
@@ -422,9 +438,11 @@ static int probe(CudaDevice *out, char *error) {
 }
 
 static int check_model(const CudaModel &m, char *error) {
-    if (m.n_experts > CUDA_MAX_EXPERTS || (m.n_layers && (!m.n_experts_used || m.n_experts_used > m.n_experts)))
+    if (m.n_experts > CUDA_MAX_EXPERTS ||
+        (m.n_layers && (!m.n_experts_used || m.n_experts_used > m.n_experts)))
         return fail(error, "this number of experts has no kernel%s%s", "", "");
-    if (m.n_layers && (!m.head_dim || m.head_dim % 2 || m.head_dim > 1024 || !m.n_kv_heads || m.n_heads % m.n_kv_heads))
+    if (m.n_layers &&
+        (!m.head_dim || m.head_dim % 2 || m.head_dim > 1024 || !m.n_kv_heads || m.n_heads % m.n_kv_heads))
         return fail(error, "attention heads of this shape have no kernel%s%s", "", "");
     for (uint32_t i = 0; i <= m.n_layers; i++)
         for (int s = 0; s < (i < m.n_layers ? CUDA_MATRICES : 1); s++) {
@@ -434,7 +452,8 @@ static int check_model(const CudaModel &m, char *error) {
             shape_of(m, i < m.n_layers ? s : CUDA_HEAD, experts, rows, columns);
             if (is_float(type)) continue;
             if (!layout_of(type).low) return fail(error, "a weight type has no kernel%s%s", "", "");
-            if (columns % (32 * layout_of(type).super)) return fail(error, "a row is no whole number of blocks%s%s", "", "");
+            if (columns % (32 * layout_of(type).super))
+                return fail(error, "a row is no whole number of blocks%s%s", "", "");
         }
     return 0;
 }
@@ -518,7 +537,8 @@ static int open_runner(CudaRunner **out, const CudaModel *model, char *error) {
     ok(g, cudaStreamCreateWithFlags(&g.stream, cudaStreamNonBlocking), "the stream");
     const uint32_t rows = model->n_layers ? std::max(ATTEND_ROWS, model->n_heads / model->n_kv_heads) : 0;
     if (g.error == cudaSuccess && attend_shared(rows, model->head_dim) > (uint32_t)g.most_shared) {
-        fail(error, "so many query heads of a key-value head don't fit into this device's shared memory%s%s", "", "");
+        fail(error, "so many query heads of a key-value head don't fit into this device's shared memory%s%s",
+             "", "");
         close_runner(r);
         return 1;
     }
@@ -543,16 +563,27 @@ static void load_matrix(CudaRunner &r, const Matrix &m, uint64_t first, const ui
         const uint64_t rows = std::min<uint64_t>(piece, m.rows - done);
         uint64_t before[4];
         plane_sizes(m.type, first + done, m.columns, before);
-        RepackArgs a = {r.work.staging, const_cast<uint8_t *>(m.a) + before[0], const_cast<uint8_t *>(m.b) + before[1],
-                        const_cast<uint8_t *>(m.s) + before[2], const_cast<uint8_t *>(m.d) + before[3], rows, m.columns, m.type};
-        ok(r.gpu, cudaMemcpyAsync(r.work.staging, data + done * raw_row, rows * raw_row, cudaMemcpyHostToDevice, r.gpu.stream), "weights");
+        RepackArgs a = {r.work.staging,
+                        const_cast<uint8_t *>(m.a) + before[0],
+                        const_cast<uint8_t *>(m.b) + before[1],
+                        const_cast<uint8_t *>(m.s) + before[2],
+                        const_cast<uint8_t *>(m.d) + before[3],
+                        rows,
+                        m.columns,
+                        m.type};
+        ok(r.gpu,
+           cudaMemcpyAsync(r.work.staging, data + done * raw_row, rows * raw_row, cudaMemcpyHostToDevice,
+                           r.gpu.stream),
+           "weights");
         const uint64_t threads = rows * m.columns / (is_float(m.type) ? 1 : 32);
         launch(r.gpu, "repack", is_float(m.type) ? repack_floats : repack_quantized,
-               dim3(std::min(std::max(1u, ceil_div(threads, THREADS)), (unsigned)r.gpu.processors * 16)), THREADS, 0, a);
+               dim3(std::min(std::max(1u, ceil_div(threads, THREADS)), (unsigned)r.gpu.processors * 16)),
+               THREADS, 0, a);
     }
 }
 
-static int load(CudaRunner *r, CudaSlot slot, uint32_t layer, uint32_t expert, const void *data, char *error) {
+static int load(CudaRunner *r, CudaSlot slot, uint32_t layer, uint32_t expert, const void *data,
+                char *error) {
     const CudaModel &m = r->model;
     if (slot < CUDA_NORM && layer >= m.n_layers) return fail(error, "no such layer%s%s", "", "");
     if (slot < CUDA_MATRICES || slot == CUDA_HEAD) {
@@ -561,13 +592,14 @@ static int load(CudaRunner *r, CudaSlot slot, uint32_t layer, uint32_t expert, c
             return fail(error, "no such expert%s%s", "", "");
         load_matrix(*r, w, (uint64_t)expert * w.rows, static_cast<const uint8_t *>(data));
     } else {
-        float *to = slot == CUDA_NORM ? r->norm
+        float *to = slot == CUDA_NORM        ? r->norm
                     : slot == CUDA_ATTN_NORM ? r->layers[layer].attn_norm
                     : slot == CUDA_FFN_NORM  ? r->layers[layer].ffn_norm
                     : slot == CUDA_Q_NORM    ? r->layers[layer].q_norm
                                              : r->layers[layer].k_norm;
         const size_t n = slot == CUDA_Q_NORM || slot == CUDA_K_NORM ? m.head_dim : m.n_embd;
-        ok(r->gpu, cudaMemcpyAsync(to, data, n * sizeof(float), cudaMemcpyHostToDevice, r->gpu.stream), "weights");
+        ok(r->gpu, cudaMemcpyAsync(to, data, n * sizeof(float), cudaMemcpyHostToDevice, r->gpu.stream),
+           "weights");
     }
     return finish_call(*r, error);
 }
@@ -584,7 +616,8 @@ static void note_fault(const CudaRunner &r, unsigned done, unsigned count, bool 
 static int forward(CudaRunner *r, const CudaBatch *in, CudaFault *fault, char *error) {
     const CudaModel &m = r->model;
     *fault = {0, 0};
-    if ((uint64_t)in->first + in->count > m.context) return fail(error, "positions beyond the context%s%s", "", "");
+    if ((uint64_t)in->first + in->count > m.context)
+        return fail(error, "positions beyond the context%s%s", "", "");
     for (uint32_t done = 0, n; done < in->count; done += n) {
         n = std::min(r->batch, in->count - done);
         const bool logits = in->logits && done + n == in->count;
@@ -614,16 +647,23 @@ static int head(CudaRunner *r, const float *states, size_t count, float *logits,
     for (size_t done = 0, n; done < count; done += n) {
         n = std::min(most, count - done);
         const Segment all[] = {{r->head, r->work.logits}};
-        ok(r->gpu, cudaMemcpyAsync(room, states + done * m.n_embd, n * m.n_embd * 4, cudaMemcpyHostToDevice, r->gpu.stream), "states");
+        ok(r->gpu,
+           cudaMemcpyAsync(room, states + done * m.n_embd, n * m.n_embd * 4, cudaMemcpyHostToDevice,
+                           r->gpu.stream),
+           "states");
         prepare_for(*r, "prepare (head)", {room, nullptr, nullptr, 0}, m.n_embd, (unsigned)n, {&r->head});
         multiply(*r, "matmul (head)", all, 1, (unsigned)n, false, false, nullptr);
-        ok(r->gpu, cudaMemcpyAsync(logits + done * m.n_vocab, r->work.logits, n * m.n_vocab * 4, cudaMemcpyDeviceToHost, r->gpu.stream), "logits");
+        ok(r->gpu,
+           cudaMemcpyAsync(logits + done * m.n_vocab, r->work.logits, n * m.n_vocab * 4,
+                           cudaMemcpyDeviceToHost, r->gpu.stream),
+           "logits");
         if (finish_call(*r, error)) return 1;
     }
     return 0;
 }
 
 extern "C" __attribute__((visibility("default"))) const CudaApi *recast_cuda_api(void) {
-    static const CudaApi api = {RECAST_CUDA_ABI, sizeof(CudaApi), probe, plan, open_runner, load, forward, head, close_runner};
+    static const CudaApi api = {
+        RECAST_CUDA_ABI, sizeof(CudaApi), probe, plan, open_runner, load, forward, head, close_runner};
     return &api;
 }

@@ -110,8 +110,32 @@ Test(test_packager_card, changes_and_advice) {
     has(text, "hf download Org/Base --revision 9a1b2c3d4e5f60718293a4b5c6d7e8f901234567`");
     has(text, "llama-cli -m Tiny-Extreme-16-4x-BF16.gguf -c 1024\n");
     has(text, "from_pretrained(\"hf\", dtype=\"auto\"");
+    has(text, "- `recast launch . --engine llama.cpp`\n");
+    has(text, "- `recast launch . --engine vllm`\n");
+    has(text, "| output | type | bytes of weights | bits a weight | again after new settings |\n");
     has(text, "| `hf/config.json` | 2 | `" JSON_HASH "` |\n");
     has(text, "Verdict: derived. 1 passed, 0 failed, 1 not run;");
+    free(text);
+    fixture_close(&f);
+}
+
+Test(test_packager_card, bits_of_outputs) {
+    PackageFixture f;
+    fixture_open(&f, NULL, NULL, 0);
+    f.files[1].size = 1761664 * 2 + 9000;
+    char *text = card(&f);
+    has(text, "| `Tiny-Extreme-16-4x-BF16.gguf` | bf16 | 3532328 | 16.04 | all of it |\n");
+    has(text, "| `hf` | bf16 | 0 | 0.00 | the small files |\n"); /* the fixture has only its config.json */
+    free(text);
+    f.artifacts[0].path = "Tiny-00001-of-00002.gguf";
+    f.files[0] = (ManifestFile){"Tiny-00001-of-00002.gguf", 1761664, JSON_HASH};
+    f.files[1] = (ManifestFile){"Tiny-00002-of-00002.gguf", 1761664, GGUF_HASH};
+    text = card(&f);
+    has(text, "| `Tiny-00001-of-00002.gguf` | bf16 | 3523328 | 16.00 | the first shard |\n");
+    free(text);
+    f.files[1].path = "Tiny-00002-of-00003.gguf"; /* of another set */
+    text = card(&f);
+    has(text, "| `Tiny-00001-of-00002.gguf` | bf16 | 1761664 | 8.00 | the first shard |\n");
     free(text);
     fixture_close(&f);
 }

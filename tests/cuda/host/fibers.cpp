@@ -1,4 +1,5 @@
-/* fibers.cpp -- see cuda_runtime.h: blocks of fibers, and a run time that keeps everything in the host's memory. */
+/* fibers.cpp -- see cuda_runtime.h: blocks of fibers, and a run time that keeps everything in the host's
+ * memory. */
 #include <cuda_runtime.h>
 
 #include <sys/mman.h>
@@ -43,7 +44,8 @@ __attribute__((naked, noinline)) static void swap_context(Context *, Context *) 
 }
 
 static void make_context(Context *out, char *stack, size_t size, void (*entry)()) {
-    void **top = reinterpret_cast<void **>(stack + size) - 1; /* as if entry had been called: aligned to 16, less a return address */
+    void **top = reinterpret_cast<void **>(stack + size) -
+                 1; /* as if entry had been called: aligned to 16, less a return address */
     *--top = reinterpret_cast<void *>(entry);
     for (int i = 0; i < 6; i++) *--top = nullptr;
     *out = top;
@@ -72,7 +74,7 @@ constexpr unsigned MOST_THREADS = 1024;
 struct Fiber {
     Context context;
     char *stack;
-    void *fake; /* AddressSanitizer's second stack */
+    void *fake;           /* AddressSanitizer's second stack */
     const unsigned *gate; /* waits until this is no longer `closed` */
     unsigned closed;
     bool done;

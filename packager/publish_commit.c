@@ -1,5 +1,6 @@
 /* publish_commit.c -- the one step that changes the branch, and the look afterwards at what it then holds. */
 #include "core/json.h"
+#include "packager/dsse.h"
 #include "packager/publish_private.h"
 #include <string.h>
 
@@ -123,7 +124,7 @@ static int add_line(Publish *p, size_t i, Buffer *b, Error *err) {
     char *bytes;
     TRY(publish_content(p, i, &bytes, err));
     buffer_text(b, "{\"key\":\"file\",\"value\":{\"content\":\"");
-    publish_base64(b, bytes, (size_t)f->size);
+    base64_write(b, bytes, (size_t)f->size);
     buffer_text(b, "\",\"path\":");
     json_write_string(b, f->path);
     buffer_text(b, ",\"encoding\":\"base64\"}}\n");

@@ -180,16 +180,3 @@ int publish_content(Publish *p, size_t file, char **bytes, Error *err) {
     if (!*bytes) return error_memory(err, f->path);
     return input_read(p->inputs[file], 0, *bytes, (size_t)f->size, err);
 }
-
-void publish_base64(Buffer *b, const void *bytes, size_t length) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *p = bytes;
-    for (size_t i = 0; i < length; i += 3) {
-        size_t left = length - i;
-        unsigned v =
-            (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0u);
-        char out[4] = {digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',
-                       left > 2 ? digits[v & 63] : '='};
-        buffer_append(b, out, 4);
-    }
-}

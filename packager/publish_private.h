@@ -34,8 +34,6 @@ int publish_list(Publish *p, Error *err) MUST_CHECK;
 int publish_hash(Publish *p, Error *err) MUST_CHECK;
 /* A whole small file, NUL-terminated, in the arena. ERR_LIMIT above 100 MiB. */
 int publish_content(Publish *p, size_t file, char **bytes, Error *err) MUST_CHECK;
-/* Appends base64 (RFC 4648, padded). */
-void publish_base64(Buffer *b, const void *bytes, size_t length);
 
 /* ---- publish_repo.c ---- */
 int publish_check_card(Publish *p, Error *err) MUST_CHECK;

@@ -1,6 +1,7 @@
 /* publish_repo.c -- the repository: is the card right, is it there, where does its branch stand, what has it.
  */
 #include "core/json.h"
+#include "packager/dsse.h"
 #include "packager/hub_repo.h"
 #include "packager/publish_private.h"
 #include <stdio.h>
@@ -183,7 +184,7 @@ static int ask_body(Publish *p, size_t first, size_t end, Buffer *b, Error *err)
         buffer_text(b, i == first ? "{\"path\":" : ",{\"path\":");
         json_write_string(b, f->path);
         buffer_text(b, ",\"sample\":\"");
-        publish_base64(b, sample, n);
+        base64_write(b, sample, n);
         buffer_printf(b, "\",\"size\":%llu}", (unsigned long long)f->size);
     }
     buffer_text(b, "]}");

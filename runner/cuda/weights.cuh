@@ -207,10 +207,11 @@ template <int TYPE> DEVICE float weight_of(const Matrix &m, size_t block, unsign
     return L.min == ADDED ? v + b.m : v;
 }
 
-#define FOR_QUANTIZED(X)                                                                               \
-    X(DT_Q4_0)                                                                                         \
-    X(DT_Q4_1) X(DT_Q5_0) X(DT_Q5_1) X(DT_Q8_0) X(DT_Q2_K) X(DT_Q3_K) X(DT_Q4_K) X(DT_Q5_K) X(DT_Q6_K) \
-        X(DT_IQ4_NL) X(DT_IQ4_XS)
+#define FOR_QUANTIZED(X)                                                                                 \
+    X(DT_Q4_0)                                                                                           \
+    X(DT_Q4_1)                                                                                           \
+    X(DT_Q5_0) X(DT_Q5_1) X(DT_Q8_0) X(DT_Q2_K) X(DT_Q3_K) X(DT_Q4_K) X(DT_Q5_K) X(DT_Q6_K) X(DT_IQ4_NL) \
+        X(DT_IQ4_XS)
 
 /* Element e of a block of any quantized type. */
 DEVICE float widened(const Matrix &m, size_t block, unsigned e) {

@@ -1,5 +1,6 @@
 /* test_packager_hub.c -- names, URLs, hashes and the journal of unfinished uploads. What goes over the wire
  * is tested by tests/cli/publish.sh and compare-hub.sh against tests/hub. */
+#include "packager/dsse.h"
 #include "packager/gpus.h"
 #include "packager/hub_repo.h"
 #include "packager/publish_private.h"
@@ -76,13 +77,13 @@ Test(publish, base64_as_rfc_4648_has_it) {
     for (size_t i = 0; i < 7; i++) {
         Buffer b;
         buffer_init(&b, NULL);
-        publish_base64(&b, pairs[i][0], strlen(pairs[i][0]));
+        base64_write(&b, pairs[i][0], strlen(pairs[i][0]));
         cr_expect_str_eq(buffer_string(&b), pairs[i][1]);
         buffer_free(&b);
     }
     Buffer b;
     buffer_init(&b, NULL);
-    publish_base64(&b, "\xff\xfe\xfb", 3);
+    base64_write(&b, "\xff\xfe\xfb", 3);
     cr_expect_str_eq(buffer_string(&b), "//77");
     buffer_free(&b);
 }

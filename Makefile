@@ -52,7 +52,7 @@ deps: ## install what is missing, through the system's package manager
 	@sh tests/deps.sh $(DEPS)
 
 demo: deps ## the main job on the bundled tiny model: derive, convert, validate, package, generate
-	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(MAKE) --no-print-directory -j$$(nproc) CUDA=0 all
 	@sh tests/demo.sh $(BUILD)/recast
 
 test: DEPS = --cross
@@ -63,7 +63,7 @@ test: deps ## run every test (sets up what it needs)
 	@sh tests/run.sh $(BUILD)
 
 sanitize: deps ## run every test under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD)/sanitize SANITIZE=1 all unit-tests
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD)/sanitize SANITIZE=1 CUDA=0 all unit-tests
 	@sh tests/run.sh $(BUILD)/sanitize
 
 # ---- 64-bit Arm, on a machine of another kind ----
@@ -90,42 +90,64 @@ test-neon: ## run unit tests for 64-bit Arm in an emulator (NEON_TESTS; sets up 
 	@sh tests/arm64/run.sh $(ARM64) $(ARM64)/root $(NEON_TESTS)
 
 # ---- CUDA: a shared object that the program opens at run time (docs/cuda.md) ----
-# On by default where there is a compiler and a driver, which is where it can run; CUDA=1 and CUDA=0 decide otherwise.
+# On by default where nvcc is found; CUDA=0 leaves it out. All six architectures take a minute and a half on two cores.
 NVCC       ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
-CUDA       ?= $(if $(and $(NVCC),$(wildcard /proc/driver/nvidia/version /dev/dxg)),1,0)
+# V13.0.88, say; nothing if it is older than 12.8, which is the first to know sm_100 and sm_120
+NVCC_IS    := $(if $(NVCC),$(shell $(NVCC) --version | sed -n 's/.*, V//p' | awk -F. '$$1 * 100 + $$2 >= 1208'))
+CUDA       ?= $(if $(NVCC_IS),1,0)
 CUDA_ARCHS ?= 80 86 89 90 100 120
 CUDA_DEBUG ?=
-CUDA_SRC   := $(wildcard runner/cuda/*.cu runner/cuda/*.cuh runner/cuda/*.h)
+CUDA_SRC   := $(sort $(wildcard runner/cuda/*.cu runner/cuda/*.cuh runner/cuda/*.h)) core/strict_math.h core/dtype.h core/error.h
 # No contraction, no flush to zero, correctly rounded division and root: the bits are those of the processor.
 CUDA_STRICT = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -diag-suppress 128 -I. $(if $(CUDA_DEBUG),-DRECAST_CUDA_DEBUG -lineinfo)
 CUDA_CODE   = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
               -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+CUDA_HOST   = -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off -shared
 
-cuda: $(if $(NVCC),$(BUILD)/recast_cuda.so) ## build the CUDA runner as build/recast_cuda.so (CUDA_ARCHS, CUDA_DEBUG=1)
-	@$(if $(NVCC),:,echo "cuda: not built: no nvcc (docs/cuda.md says how to get one)")
+cuda: $(if $(NVCC_IS),$(BUILD)/recast_cuda.so) ## build the CUDA runner as build/recast_cuda.so (CUDA_ARCHS, CUDA_DEBUG=1)
+	@$(if $(NVCC_IS),:,echo "cuda: not built: $(if $(NVCC),$(NVCC) is older than 12.8,no nvcc) (docs/cuda.md says how to get one)")
 
-$(BUILD)/recast_cuda.so: $(CUDA_SRC) core/strict_math.h
+# The library is made anew when what it is made of differs, not when a file is merely newer: compiler, flags, sources.
+$(BUILD)/cuda/key: always
 	@mkdir -p $(@D)
-	@$(call say,NVCC,$@)
-	$(Q)$(NVCC) $(CUDA_STRICT) $(CUDA_CODE) --threads 2 -Xptxas -warn-spills,-Werror -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off \
-	    -shared -o $@ runner/cuda/runner.cu
+	@{ echo '$(NVCC_IS) $(CUDA_STRICT) $(CUDA_CODE) $(CUDA_HOST)'; cat $(CUDA_SRC); } | sha256sum >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+.PHONY: always
 
-cuda-report: ## registers, shared memory and spills of each kernel, compared with tests/cuda/report.txt (CUDA_ARCHS)
-	@sh tests/cuda/report.sh '$(NVCC)' '$(CUDA_STRICT)' $(CUDA_ARCHS)
+# Beside it stay what ptxas said of each kernel and the PTX, for tests/cuda/report.sh. Here a spill is a warning, since releases differ; in
+# `make test` it is an error.
+CUDA_LOG = grep -vE '^ptxas info |^ +[0-9]+ bytes stack frame' $(BUILD)/cuda/log
+$(BUILD)/recast_cuda.so: $(BUILD)/cuda/key
+	@$(call say,NVCC,'$@ ($(strip $(foreach a,$(CUDA_ARCHS),sm_$(a))); a while; CUDA=0 leaves it out)')
+	@rm -rf $(BUILD)/cuda/keep $(BUILD)/cuda/*.ptx $@ && mkdir -p $(BUILD)/cuda/keep
+	$(Q)$(NVCC) $(CUDA_STRICT) $(CUDA_CODE) --threads 0 -Xptxas -v,-warn-spills --keep --keep-dir $(BUILD)/cuda/keep $(CUDA_HOST) \
+	    -o $@ runner/cuda/runner.cu >$(BUILD)/cuda/log 2>&1 || { $(CUDA_LOG); rm -rf $@ $(BUILD)/cuda/keep; exit 1; }
+	@$(CUDA_LOG) || :
+	@echo 'nvcc $(NVCC_IS): registers, bytes of stack, bytes of static shared memory of each kernel' >$(BUILD)/cuda/release
+	@mv $(BUILD)/cuda/keep/*.ptx $(BUILD)/cuda && rm -rf $(BUILD)/cuda/keep
 
-check-gpu: all cuda ## on a machine with a GPU: compare it with the processor, bit for bit, and measure it (bench/gpu.sh)
-	@sh bench/gpu.sh $(BUILD)/recast
+cuda-report: cuda ## registers, shared memory and spills of each kernel, compared with tests/cuda/report.txt (UPDATE=1 writes that anew)
+	$(if $(NVCC_IS),@sh tests/cuda/report.sh table $(BUILD))
+	$(if $(NVCC_IS),$(if $(UPDATE),@sh tests/cuda/report.sh pin $(BUILD)))
+	$(if $(NVCC_IS),@sh tests/cuda/report.sh check $(BUILD) || [ $$? = 77 ])
+
+check-gpu: all cuda $(BUILD)/gpu_bench ## on a machine with a GPU: compare it with the processor, bit for bit, and measure it (JSON; bench/gpu.sh)
+	@sh bench/gpu.sh $(BUILD)/recast $(JSON)
+
+$(BUILD)/gpu_bench: bench/gpu.c $(call room_libs,$(below_runner))
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
 # The kernels compiled for the processor, for tests on machines without a GPU.
 CXX_OF_CC = $(if $(filter %gcc,$(CC)),$(patsubst %gcc,%g++,$(CC)),c++)
 HOST_CUDA = $(CFLAGS) $(filter-out -std=%,$(STRICT)) -std=c++17 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-unknown-pragmas \
             -Wno-unused-function -I. -Itests/cuda/host
-$(BUILD)/recast_cuda_host.so: $(CUDA_SRC) core/strict_math.h $(wildcard tests/cuda/host/*)
+$(BUILD)/recast_cuda_host.so: $(CUDA_SRC) $(wildcard tests/cuda/host/*)
 	@mkdir -p $(@D)
 	@$(call say,CXX,$@)
 	$(Q)$(CXX_OF_CC) $(HOST_CUDA) -shared -o $@ -x c++ runner/cuda/runner.cu tests/cuda/host/fibers.cpp
 
-$(BUILD)/tests/test_runner_cuda: | $(BUILD)/recast_cuda_host.so
+$(BUILD)/tests/test_runner_cuda $(BUILD)/tests/test_runner_device_memory: | $(BUILD)/recast_cuda_host.so
 
 # Seconds that `make fuzz` runs; SEED repeats a run.
 FUZZ_SECONDS ?= 60

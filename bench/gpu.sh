@@ -1,17 +1,32 @@
 #!/bin/sh
 # gpu.sh RECAST [JSON] -- on a machine with a GPU: the same bits as the processor, compute-sanitizer where it is installed, and speeds.
 #
-# Speeds: a checkpoint in the full shape of Qwen3-30B-A3B with as many layers as fit (LAYERS, 4), made on the spot (weights are mostly zeros:
-# sparse_checkpoint.py), in bf16, Q8_0 and Q4_K_M, with 8, 12 and 16 experts, at contexts of CONTEXTS tokens. The cost of a layer is the
-# difference to half as many layers, so that embedding, head and everything else cancel out; 48 layers and a head are made of it. Beside it
-# stand the bytes that a token must read, the rate that this is, and, with PEAK in GB/s, its share of the card's peak.
-# JSON: a file that gets all figures, one object a line.
+# Speeds: a checkpoint in the full shape of Qwen3-30B-A3B with as many layers as fit, made on the spot, and one with half as many; gpu_bench (gpu.c)
+# measures both, and gpu_report.py makes 48 layers of the difference and prints the tables for docs/performance.md.
+#
+#   LAYERS=N          layers of the larger one (4)
+#   TYPES="..."       weight types (bf16 q8_0 q4_k_m)
+#   EXPERTS="..."     experts a token (8 12 16)
+#   CONTEXTS="..."    tokens that are there when one is generated (0 32768 131072)
+#   PROMPTS="..."     tokens of prompts, with 8 experts (1024 4096 32768)
+#   TOKENS=N          generated at each context, the median counts (64)
+#   PEAK=N            the memory's GB/s, where gpu_report.py does not know the card
+#   LLAMA_BENCH=P     llama.cpp's program, built with CUDA: measured on the same files (LLAMA_FLAGS: -ngl 99)
+#   DENSE=1           random weights everywhere, not mostly zeros: takes the checkpoint's size on disk, and the card gets as warm as with a real one
+#   SHAPE="..."       another shape, for trying this script (sparse_checkpoint.py)
+#   BITS=0 SPEED=0    leave that part out; BITS_PROMPT=N bytes of text (1500), BITS_TOKENS=N (24)
+#   JSON: a file that gets all figures.
 set -eu
-recast=$1 json=${2:-/dev/null} here=$(cd "$(dirname "$0")" && pwd) top=$here/..
-layers=${LAYERS:-4} contexts=${CONTEXTS:-"0 32768 131072"} prompts=${PROMPTS:-"1024 4096 32768"} peak=${PEAK:-0} tokens=${TOKENS:-64}
+case "$1" in /*) recast=$1 ;; *) recast=$PWD/$1 ;; esac
+json=${2:-} here=$(cd "$(dirname "$0")" && pwd) top=$here/..
+layers=${LAYERS:-4} contexts=${CONTEXTS:-"0 32768 131072"} prompts=${PROMPTS:-"1024 4096 32768"} tokens=${TOKENS:-64}
 work=$(mktemp -d "${TMPDIR:-/tmp}/recast-gpu.XXXXXX")
-trap 'rm -rf "$work"' EXIT INT TERM
-[ "$json" = /dev/null ] || : >"$json"
+report() { # also of what there is when the time is up
+    [ ! -s "$work/raw" ] || python3 "$here/gpu_report.py" "$work/raw" ${json:+"$json"} || bad=1
+}
+trap 'report; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+export LC_ALL=C
 bad=0
 
 name=$("$recast" run "$top/tests/data/tiny-qwen3moe" -p x -n 1 --device cuda 2>&1 >/dev/null | sed -n 's/^device: //p')
@@ -26,7 +41,7 @@ echo "$name"
 hashes() { # DEVICE MODEL OPTIONS
     device=$1 model=$2
     shift 2
-    "$recast" run "$model" -p "$(head -c 1500 "$top/tests/golden/eval-text.txt")" -n 24 --device "$device" --json -q --ignore-end --context 1024 "$@" |
+    "$recast" run "$model" -p "$(head -c "${BITS_PROMPT:-1500}" "$top/tests/golden/eval-text.txt")" -n "${BITS_TOKENS:-24}" --device "$device" --json -q --ignore-end --context 1024 "$@" |
         sed -n 's/.*"\(tokens\|logits\)_sha256": *"\([0-9a-f]*\)".*/\2/p'
 }
 compare() { # MODEL WHAT OPTIONS
@@ -34,7 +49,8 @@ compare() { # MODEL WHAT OPTIONS
     shift 2
     for kv in f32 f16; do
         for chunk in 256 7; do
-            if [ "$(hashes cpu "$model" --kv $kv "$@")" = "$(hashes cuda "$model" --kv $kv --prefill-chunk $chunk "$@")" ]; then
+            want=$(hashes cpu "$model" --kv $kv "$@") got=$(hashes cuda "$model" --kv $kv --prefill-chunk $chunk "$@")
+            if [ "$(echo "$want" | wc -w)" = 2 ] && [ "$want" = "$got" ]; then
                 echo "same bits: $what, KV $kv, prompt in pieces of $chunk"
             else
                 echo "OTHER BITS: $what, KV $kv, prompt in pieces of $chunk"
@@ -44,16 +60,23 @@ compare() { # MODEL WHAT OPTIONS
     done
 }
 tiny=$top/tests/data/tiny-qwen3moe
-compare "$tiny" "tiny, bf16"
-for type in f32 f16 q8_0 q5_1 q5_0 q4_1 q4_0 iq4_nl; do
-    "$recast" convert "$tiny" -o "$work/tiny.gguf" --force --type $type -q >/dev/null
-    compare "$work/tiny.gguf" "tiny, $type"
-done
-python3 "$here/sparse_checkpoint.py" "$work/shape" 1
-for type in bf16 q8_0 q6_k q5_k_m q4_k_m q3_k_m q2_k iq4_xs; do # one layer of the real shape: rows of 2048 and 768
-    "$recast" convert "$work/shape" -o "$work/shape.gguf" --force --type $type -q >/dev/null
-    compare "$work/shape.gguf" "one layer of 30B-A3B, $type"
-done
+bits() {
+    compare "$tiny" "tiny, bf16"
+    for type in f32 f16 q8_0 q5_1 q5_0 q4_1 q4_0 iq4_nl; do
+        rm -f "$work/tiny.gguf"
+        "$recast" convert "$tiny" -o "$work/tiny.gguf" --type $type -q >/dev/null
+        compare "$work/tiny.gguf" "tiny, $type"
+    done
+    python3 "$here/sparse_checkpoint.py" "$work/shape" 1 dense
+    for type in bf16 q8_0 q6_k q5_k_m q4_k_m q3_k_m q2_k iq4_xs; do # one layer of the real shape: rows of 2048 and 768
+        rm -f "$work/shape.gguf"
+        "$recast" convert "$work/shape" -o "$work/shape.gguf" --type $type -q >/dev/null
+        compare "$work/shape.gguf" "one layer of 30B-A3B, $type"
+        compare "$work/shape.gguf" "one layer of 30B-A3B, $type, float32 activations" --activations f32
+    done
+    rm -rf "$work/shape" "$work/shape.gguf"
+}
+[ "${BITS:-1}" = 0 ] || bits
 
 # ---- races and stray addresses ----
 if command -v compute-sanitizer >/dev/null 2>&1; then
@@ -70,54 +93,67 @@ else
 fi
 
 # ---- speeds ----
-seconds() { # FILE KEY of run --json
-    sed -n "s/.*\"$2\": *\([0-9.e+-]*\).*/\1/p" "$1" | head -n 1
+# What a token reads of a file, by its list of tensors, all but the embedding: BYTES_OF_WEIGHTS BYTES_OF_KV (float16, for each token there is)
+bytes() { # FILE EXPERTS
+    "$recast" inspect "$1" --json -q | python3 -c '
+import json, sys
+size = dict(F32=(4, 1), F16=(2, 1), BF16=(2, 1), Q4_0=(18, 32), Q4_1=(20, 32), Q5_0=(22, 32), Q5_1=(24, 32), Q8_0=(34, 32), IQ4_NL=(18, 32),
+            Q2_K=(84, 256), Q3_K=(110, 256), Q4_K=(144, 256), Q5_K=(176, 256), Q6_K=(210, 256), IQ4_XS=(136, 256))
+model, used, weights, kv = json.load(sys.stdin), int(sys.argv[1]), 0, 0
+for t in model["tensors"]:
+    n = 1
+    for d in t["shape"]: n *= d
+    b, per = size[t["type"].upper()]
+    if t["name"] == "token_embd.weight": continue
+    if "_exps" in t["name"]: n = n * used // model["parameters"]["experts"]
+    weights += n * b // per
+    if "attn_k.weight" in t["name"]: kv += 4 * t["shape"][0]
+print(weights, kv)' "$2"
 }
-text() { # about N tokens: one word each
-    awk -v n="$1" 'BEGIN { for (i = 0; i < n; i++) printf " the" }'
+llama() { # TYPE EXPERTS LAYERS FILE
+    for at in $contexts; do
+        # shellcheck disable=SC2086
+        "$LLAMA_BENCH" -m "$4" ${LLAMA_FLAGS:--ngl 99} -p 0 -n "$tokens" -d "$at" -r 3 -o jsonl 2>"$work/log" | jsonl "$1 $2 $3 llama.cpp decode $at" 1
+    done
+    [ "$2" = 8 ] || return 0
+    for at in $prompts; do
+        # shellcheck disable=SC2086
+        "$LLAMA_BENCH" -m "$4" ${LLAMA_FLAGS:--ngl 99} -p "$at" -n 0 -r 3 -o jsonl 2>"$work/log" | jsonl "$1 $2 $3 llama.cpp prefill $at" "$at"
+    done
 }
-measure() { # MODEL EXPERTS CONTEXT N -> "prefill_seconds decode_seconds prompt_tokens"
-    text "$3" >"$work/prompt"
-    "$recast" run "$1" -p "In$(cat "$work/prompt")" -n "$4" --device cuda --json -q --ignore-end --kv f16 --prefill-chunk 512 >"$work/out.json"
-    echo "$(seconds "$work/out.json" prefill_seconds) $(seconds "$work/out.json" decode_seconds) $(tr ',' '\n' <"$work/out.json" | sed -n '/prompt_ids/,/\]/p' | wc -l)"
+jsonl() { # WHAT TOKENS
+    sed -n 's/.*"avg_ts": *\([0-9.]*\).*/\1/p' | awk -v what="$1" -v n="$2" '$1 > 0 { printf "%s %.9f\n", what, n / $1 }' >>"$work/raw"
 }
-# Bytes of a layer and of the head for one token, without KV: the shape of 30B-A3B
-bytes() { # BITS_PER_WEIGHT EXPERTS
-    awk -v b="$1" -v e="$2" 'BEGIN { printf "%.0f %.0f", (2048 * (4096 * 2 + 1024) + e * 3 * 2048 * 768) * b / 8 + 2048 * 128 * 4, 151936 * 2048 * b / 8 }'
+measure() { # TYPE EXPERTS LAYERS FILE
+    what="$1 $2 $3 recast" marks=$prompts
+    [ "$2" = 8 ] || marks=
+    # shellcheck disable=SC2046
+    set -- "$@" $(bytes "$4" "$2")
+    printf '%s bytes 0 %s\n%s kv 0 %s\n' "$what" "$5" "$what" "$6" >>"$work/raw"
+    if ! "$(dirname "$recast")/gpu_bench" "$4" "$contexts" "$marks" "$tokens" >"$work/out"; then
+        echo "gpu.sh: $1, $2 experts, $3 layers: not measured"
+        bad=1
+    fi
+    sed "s/^/$what /" "$work/out" | tee -a "$work/raw"
+    [ -z "${LLAMA_BENCH:-}" ] || llama "$@"
 }
-half=$((layers / 2))
-python3 "$here/sparse_checkpoint.py" "$work/full" "$layers"
-python3 "$here/sparse_checkpoint.py" "$work/half" "$half"
-for type in bf16 q8_0 q4_k_m; do
-    case $type in bf16) bits=16 ;; q8_0) bits=8.5 ;; *) bits=4.9 ;; esac
-    for experts in 8 12 16; do
-        for size in full half; do
-            sed "s/\"num_experts_per_tok\": *[0-9]*/\"num_experts_per_tok\": $experts/" "$work/$size/config.json" >"$work/config" && cp "$work/config" "$work/$size/config.json"
-            "$recast" convert "$work/$size" -o "$work/$size.gguf" --force --type $type -q >/dev/null
-        done
-        for context in $contexts; do
-            set -- $(measure "$work/full.gguf" $experts "$context" "$tokens") $(measure "$work/half.gguf" $experts "$context" "$tokens")
-            # shellcheck disable=SC2046
-            awk -v d1="$2" -v d2="$5" -v n="$tokens" -v l="$layers" -v h="$half" -v c="$context" -v t=$type -v e=$experts -v peak="$peak" \
-                -v sizes="$(bytes $bits $experts)" -v json="$json" -v name="$name" 'BEGIN {
-                    split(sizes, size, " ")
-                    layer = (d1 - d2) / n / (l - h); rest = d2 / n - h * layer
-                    token = 48 * layer + rest; read = 48 * (size[1] + 2048 * c) + size[2]
-                    printf "%-7s %2d experts, context %6d: %7.3f ms a layer, %7.3f ms the rest; 48 layers: %7.1f tok/s, %6.0f GB/s", t, e, c, layer * 1e3, rest * 1e3, 1 / token, read / token / 1e9
-                    if (peak > 0) printf ", %4.1f %% of peak; %.3f ms of bytes, %.3f ms of latency", read / token / peak / 1e7, read / peak / 1e6, token * 1e3 - read / peak / 1e6
-                    print ""
-                    printf "{\"device\":\"%s\",\"what\":\"decode\",\"type\":\"%s\",\"experts\":%d,\"context\":%d,\"layer_ms\":%.6f,\"rest_ms\":%.6f,\"tokens_per_second\":%.3f,\"bytes\":%.0f}\n", name, t, e, c, layer * 1e3, rest * 1e3, 1 / token, read >> json
-                }'
-        done
-        [ $experts = 8 ] || continue
-        for prompt in $prompts; do
-            set -- $(measure "$work/full.gguf" $experts "$prompt" 1) $(measure "$work/half.gguf" $experts "$prompt" 1)
-            awk -v p1="$1" -v p2="$4" -v n="$prompt" -v l="$layers" -v h="$half" -v t=$type -v json="$json" -v name="$name" 'BEGIN {
-                layer = (p1 - p2) / (l - h); all = 48 * layer + p2 - h * layer
-                printf "%-7s prompt of %6d: %9.3f ms a layer; 48 layers: %8.1f tok/s\n", t, n, layer * 1e3, n / all
-                printf "{\"device\":\"%s\",\"what\":\"prefill\",\"type\":\"%s\",\"tokens\":%d,\"layer_ms\":%.6f,\"tokens_per_second\":%.3f}\n", name, t, n, layer * 1e3, n / all >> json
-            }'
+speed() {
+    echo "device $name" >"$work/raw"
+    for n in "$layers" $((layers / 2)); do
+        # shellcheck disable=SC2046
+        python3 "$here/sparse_checkpoint.py" "$work/$n" "$n" $([ -z "${DENSE:-}" ] || echo dense)
+    done
+    for type in ${TYPES:-bf16 q8_0 q4_k_m}; do
+        for n in "$layers" $((layers / 2)); do
+            rm -f "$work/base.gguf"
+            "$recast" convert "$work/$n" -o "$work/base.gguf" --type "$type" --no-hash -q >/dev/null
+            for experts in ${EXPERTS:-8 12 16}; do
+                rm -f "$work/model.gguf"
+                "$recast" edit "$work/base.gguf" -o "$work/model.gguf" --set "qwen3moe.expert_used_count=$experts" --no-hash -q >/dev/null
+                measure "$type" "$experts" "$n" "$work/model.gguf"
+            done
         done
     done
-done
+}
+[ "${SPEED:-1}" = 0 ] || speed
 exit $bad

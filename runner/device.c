@@ -22,6 +22,9 @@ struct Device {
     CudaDevice device;
     uint32_t batch;
     float *x, *cosine, *sine; /* of a batch */
+    float *routes;            /* of a batch: [n_layers][tokens][n_experts] the router's logits */
+    RouteShare *share;        /* NULL: nobody asks */
+    CudaBest best;            /* of the last logits */
     char name[sizeof((CudaDevice *)0)->name + 8];
     char error[CUDA_ERROR_SIZE];
 };
@@ -182,7 +185,37 @@ static void layer_types(uint8_t out[CUDA_MATRICES], const LayerWeights *w) {
 
 /* ---- opening ---- */
 
-static int open_runner(Device *d, RunnerOptions options, Error *err) {
+static bool same_floats(const float *a, const float *b, size_t n) {
+    return memcmp(a, b, n * sizeof *a) == 0;
+}
+
+/* The same bytes of the same file: matrices by where they are mapped, norms, which may be copies, by value.
+ */
+static bool same_layer(const LayerWeights *a, const LayerWeights *b, const ModelParams *p) {
+    bool same = a->q.data == b->q.data && a->k.data == b->k.data && a->v.data == b->v.data &&
+                a->o.data == b->o.data && a->router.data == b->router.data &&
+                same_floats(a->attn_norm, b->attn_norm, p->n_embd) &&
+                same_floats(a->ffn_norm, b->ffn_norm, p->n_embd) &&
+                same_floats(a->q_norm, b->q_norm, p->head_dim) &&
+                same_floats(a->k_norm, b->k_norm, p->head_dim);
+    for (uint32_t e = 0; same && e < p->n_experts; e++)
+        same = a->gate[e].data == b->gate[e].data && a->up[e].data == b->up[e].data &&
+               a->down[e].data == b->down[e].data;
+    return same;
+}
+
+static bool same_weights(const Device *a, const Device *b) {
+    const ModelParams *p = a->params, *q = b->params;
+    bool same = p->n_layers == q->n_layers && p->n_embd == q->n_embd && p->head_dim == q->head_dim &&
+                p->n_experts == q->n_experts && p->n_vocab == q->n_vocab &&
+                a->weights->head.data == b->weights->head.data &&
+                same_floats(a->weights->norm, b->weights->norm, p->n_embd);
+    for (uint32_t i = 0; same && i < p->n_layers; i++)
+        same = same_layer(&a->weights->layers[i], &b->weights->layers[i], p);
+    return same;
+}
+
+static int open_runner(Device *d, const Device *other, RunnerOptions options, Error *err) {
     const ModelParams *p = d->params;
     CudaPlan plan;
     uint8_t(*types)[CUDA_MATRICES] = arena_alloc(d->arena, p->n_layers, sizeof *types);
@@ -195,18 +228,21 @@ static int open_runner(Device *d, RunnerOptions options, Error *err) {
             p->head_dim);
     CudaModel m = describe(d, options, (const uint8_t(*)[CUDA_MATRICES])types);
     TRY(make_plan(d, &m, &plan, err));
+    if (other && !same_weights(d, other)) other = NULL;
+    if (other) plan.weights = 0;
     if (plan_bytes(&plan) > d->device.free_bytes) return refuse(d, &m, &plan, err);
-    if (d->api->open(&d->runner, &m, d->error)) return device_error(d, err);
+    if (d->api->open(&d->runner, &m, other ? other->runner : NULL, d->error)) return device_error(d, err);
     d->batch = plan.batch;
     d->x = arena_alloc(d->arena, (size_t)plan.batch * p->n_embd, sizeof *d->x);
     d->cosine = arena_alloc(d->arena, (size_t)plan.batch * (p->head_dim / 2), sizeof *d->cosine);
     d->sine = arena_alloc(d->arena, (size_t)plan.batch * (p->head_dim / 2), sizeof *d->sine);
-    if (!d->x || !d->cosine || !d->sine) return error_memory(err, "the device's input");
-    return load_all(d, err);
+    d->routes = arena_alloc(d->arena, (size_t)p->n_layers * plan.batch * p->n_experts, sizeof *d->routes);
+    if (!d->x || !d->cosine || !d->sine || !d->routes) return error_memory(err, "the device's input");
+    return other ? 0 : load_all(d, err);
 }
 
 int device_open(Device **out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
-                RunnerOptions options, const Allocator *allocator, Error *err) {
+                RunnerOptions options, const Device *other, const Allocator *allocator, Error *err) {
     Arena *arena;
     TRY(arena_open(&arena, allocator, err));
     Device *d = arena_alloc(arena, 1, sizeof *d);
@@ -217,7 +253,7 @@ int device_open(Device **out, const ModelParams *params, const Weights *weights,
     *d = (Device){.params = params, .weights = weights, .rope = rope, .arena = arena};
     int code = open_library(d, options.device_library, err);
     if (!code) snprintf(d->name, sizeof d->name, "%s (cuda)", d->device.name);
-    if (!code) code = open_runner(d, options, err);
+    if (!code) code = open_runner(d, other, options, err);
     if (code)
         device_close(d);
     else
@@ -261,6 +297,11 @@ static int embed(Device *d, const uint32_t *tokens, size_t n, uint32_t first, Er
     return bad_stream(d, 0, first + (uint32_t)(bad / width), tokens[bad / width], err);
 }
 
+static void note_routes(const Device *d, size_t n) {
+    const ModelParams *p = d->params;
+    for (size_t i = 0; i < p->n_layers * n; i++) route_share_add(d->share, d->routes + i * p->n_experts, p);
+}
+
 static int run(Device *d, const uint32_t *tokens, size_t count, uint32_t first, float *logits, float *states,
                Error *err) {
     for (size_t done = 0, n; done < count; done += n) {
@@ -275,28 +316,38 @@ static int run(Device *d, const uint32_t *tokens, size_t count, uint32_t first, 
                            .count = (uint32_t)n,
                            .first = position,
                            .logits = done + n == count ? logits : NULL,
-                           .states = states ? states + done * d->params->n_embd : NULL};
+                           .best = &d->best,
+                           .states = states ? states + done * d->params->n_embd : NULL,
+                           .routes = d->share ? d->routes : NULL};
         if (d->api->forward(d->runner, &batch, &fault, d->error)) return device_error(d, err);
         if (fault.layer)
             return bad_stream(d, fault.layer, position + fault.token, tokens[done + fault.token], err);
+        if (states && d->share) note_routes(d, n);
     }
     return 0;
 }
 
-static int check_logits(const Device *d, const float *logits, size_t count, uint32_t position, Error *err) {
-    size_t n_vocab = d->params->n_vocab, bad = first_nonfinite(logits, count * n_vocab);
-    if (bad == count * n_vocab) return 0;
+static int bad_logit(size_t token, uint32_t position, Error *err) {
     return error_set(
         err, ERR_NUMERIC,
         "the output head: the logit of token %zu at position %u is NaN or infinite; its weights are not "
         "finite or overflow float32",
-        bad % n_vocab, position + (uint32_t)(bad / n_vocab));
+        token, position);
 }
 
 int device_forward(Device *d, const uint32_t *tokens, size_t count, uint32_t first, float *logits,
                    Error *err) {
     TRY(run(d, tokens, count, first, logits, NULL, err));
-    return check_logits(d, logits, 1, first + (uint32_t)(count - 1), err);
+    return d->best.bad == UINT32_MAX ? 0 : bad_logit(d->best.bad, first + (uint32_t)(count - 1), err);
+}
+
+uint32_t device_best(const Device *d, float *margin) {
+    *margin = d->best.margin;
+    return d->best.token;
+}
+
+void device_note_route(Device *d, RouteShare *share) {
+    d->share = share;
 }
 
 int device_states(Device *d, const uint32_t *tokens, size_t count, uint32_t first, float *states,
@@ -305,6 +356,71 @@ int device_states(Device *d, const uint32_t *tokens, size_t count, uint32_t firs
 }
 
 int device_head(Device *d, const float *states, size_t count, float *logits, uint32_t position, Error *err) {
+    size_t n_vocab = d->params->n_vocab, n = count * n_vocab;
     if (d->api->head(d->runner, states, count, logits, d->error)) return device_error(d, err);
-    return check_logits(d, logits, count, position, err);
+    size_t bad = first_nonfinite(logits, n);
+    return bad == n ? 0 : bad_logit(bad % n_vocab, position + (uint32_t)(bad / n_vocab), err);
+}
+
+/* ---- what it would take ---- */
+
+static int find_type(uint8_t *out, const Model *m, const char *name, Error *err) {
+    const Tensor *t = model_find(m, name);
+    if (!t) return error_set(err, ERR_FORMAT, "%s: tensor %s is missing; the runner needs it", m->path, name);
+    *out = (uint8_t)t->type;
+    return 0;
+}
+
+static int find_types(uint8_t (*out)[CUDA_MATRICES], const Model *m, Error *err) {
+    static const char *const parts[CUDA_MATRICES] = {"attn_q",      "attn_k",       "attn_v",
+                                                     "attn_output", "ffn_gate_inp", "ffn_gate_exps",
+                                                     "ffn_up_exps", "ffn_down_exps"};
+    char name[64];
+    for (uint32_t layer = 0; layer < m->params.n_layers; layer++)
+        for (int i = 0; i < CUDA_MATRICES; i++) {
+            snprintf(name, sizeof name, "blk.%u.%s.weight", layer, parts[i]);
+            TRY(find_type(&out[layer][i], m, name, err));
+        }
+    return 0;
+}
+
+/* As open_runner plans, but from the tensors' names: no weight is read. */
+static int count_memory(DeviceMemory *out, Device *d, const Model *model, RunnerOptions options, Error *err) {
+    const ModelParams *p = d->params = &model->params;
+    Weights weights = {.layers = NULL};
+    CudaPlan plan;
+    uint8_t head = 0, (*types)[CUDA_MATRICES] = arena_alloc(d->arena, p->n_layers, sizeof *types);
+    if (!types) return error_memory(err, "the device's table of types");
+    TRY(find_types(types, model, err));
+    const char *name = model_find(model, "output.weight") ? "output.weight" : "token_embd.weight";
+    TRY(find_type(&head, model, name, err));
+    weights.head.type = (DType)head;
+    d->weights = &weights;
+    CudaModel m = describe(d, options, (const uint8_t(*)[CUDA_MATRICES])types);
+    TRY(make_plan(d, &m, &plan, err));
+    if (plan_bytes(&plan) > d->device.free_bytes) return refuse(d, &m, &plan, err);
+    out->weights = plan.weights;
+    out->kv = plan.kv;
+    out->work = plan.work;
+    out->host_work =
+        ((uint64_t)plan.batch * (p->n_embd + p->head_dim + (uint64_t)p->n_layers * p->n_experts) +
+         p->n_vocab) *
+        sizeof(float);
+    return 0;
+}
+
+int device_memory(DeviceMemory *out, const Model *model, RunnerOptions options, const Allocator *allocator,
+                  Error *err) {
+    Device d = {.params = NULL};
+    TRY(arena_open(&d.arena, allocator, err));
+    int code = open_library(&d, options.device_library, err);
+    if (!code) {
+        snprintf(d.name, sizeof d.name, "%s (cuda)", d.device.name);
+        snprintf(out->name, sizeof out->name, "%s", d.name);
+        out->free_bytes = d.device.free_bytes;
+    }
+    if (!code && model) code = count_memory(out, &d, model, options, err);
+    if (d.library) dlclose(d.library);
+    arena_close(d.arena);
+    return code;
 }

@@ -245,13 +245,21 @@ int eval_window(EvalPoint *const *points, Runner *const *runners, size_t n_model
 
 /* ---- figures of many positions ---- */
 
-EvalMean eval_mean(const double *values, size_t n) {
-    double sum = 0, square = 0;
-    if (!n) return (EvalMean){0, 0};
+static double plain_mean(const double *values, size_t n) {
+    double sum = 0;
     for (size_t i = 0; i < n; i++) sum += values[i];
-    double mean = sum / (double)n;
+    return n ? sum / (double)n : 0;
+}
+
+double eval_standard_error(const double *values, size_t n) {
+    double square = 0, mean = plain_mean(values, n);
+    if (n < 2) return 0;
     for (size_t i = 0; i < n; i++) square += (values[i] - mean) * (values[i] - mean);
-    return (EvalMean){mean, n > 1 ? 1.96 * sqrt(square / (double)(n - 1) / (double)n) : 0};
+    return sqrt(square / (double)(n - 1) / (double)n);
+}
+
+EvalMean eval_mean(const double *values, size_t n) {
+    return (EvalMean){plain_mean(values, n), 1.96 * eval_standard_error(values, n)};
 }
 
 static int ascending(const void *a, const void *b) {

@@ -67,6 +67,9 @@ typedef struct EvalMean {
     double mean, error; /* error: half the width of the 95 % interval, 1.96 standard errors */
 } EvalMean;
 EvalMean eval_mean(const double *values, size_t n);
+/* Of the mean: sqrt(s^2 / n), s^2 the sample's variance; 0 of fewer than two. Times the perplexity it is that
+ * of the perplexity (delta method), which llama-perplexity prints behind +/-. */
+double eval_standard_error(const double *values, size_t n);
 /* What the share q of n values doesn't exceed; sorts them. */
 double eval_quantile(double *values, size_t n, double q);
 

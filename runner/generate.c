@@ -2,6 +2,7 @@
  */
 #include "runner/generate.h"
 #include "core/process.h"
+#include "runner/logits_hash.h"
 #include "runner/slide.h"
 #include <time.h>
 
@@ -16,7 +17,8 @@ typedef struct Job {
     size_t n_prompt;
     uint32_t *sequence; /* prompt and generated tokens, for recompute and slide; else NULL */
     Sampler *sampler;
-    Sha256 *tokens_hash, *logits_hash;
+    Sha256 *tokens_hash;
+    LogitsHash *logits_hash;
 } Job;
 
 static double now(void) {
@@ -65,15 +67,14 @@ static int step(Job *job, bool *more, Error *err) {
     Generation *g = job->g;
     const GenerateOptions *o = job->options;
     const float *logits = runner_logits(job->runner);
-    uint32_t n_vocab = runner_params(job->runner)->n_vocab, n = g->n_tokens;
-    uint32_t token = sampler_next(job->sampler, logits);
+    uint32_t n = g->n_tokens;
+    uint32_t best = runner_best(job->runner, &g->margins[n]);
+    uint32_t token = sampler_is_greedy(job->sampler) ? best : sampler_next(job->sampler, logits);
     unsigned char id[4] = {token & 0xFF, token >> 8 & 0xFF, token >> 16 & 0xFF, token >> 24};
-    sample_greedy(logits, n_vocab, &g->margins[n]);
     g->tokens[n] = token;
     g->n_tokens = n + 1;
     sha256_update(job->tokens_hash, id, sizeof id);
-    sha256_update(job->logits_hash, logits,
-                  n_vocab * sizeof *logits); /* this machine is little-endian: floats.c */
+    logits_hash_add(job->logits_hash, logits);
     if (o->emit) TRY(o->emit(o->context, token, err));
     *more = g->n_tokens < o->max_tokens && !(o->stop_at_end && o->ends && o->ends(o->context, token));
     if (!*more) return 0;
@@ -94,7 +95,7 @@ static int run(Job *job, Error *err) {
     g->prefill_seconds = read - start;
     g->decode_seconds = now() - read;
     sha256_finish(job->tokens_hash, g->tokens_sha256);
-    sha256_finish(job->logits_hash, g->logits_sha256);
+    logits_hash_finish(job->logits_hash, g->logits_sha256);
     return 0;
 }
 
@@ -149,7 +150,7 @@ static int prepare(Job *job, SampleOptions sample, const Allocator *allocator, E
     TRY(sampler_open(&job->sampler, sample, n_vocab, allocator, err));
     sampler_prompt(job->sampler, job->prompt, job->n_prompt);
     TRY(sha256_open(&job->tokens_hash, err));
-    return sha256_open(&job->logits_hash, err);
+    return logits_hash_open(&job->logits_hash, n_vocab, allocator, err);
 }
 
 int generate(Generation **out, Runner *r, const uint32_t *prompt, size_t n_prompt, SampleOptions sample,
@@ -171,7 +172,7 @@ int generate(Generation **out, Runner *r, const uint32_t *prompt, size_t n_promp
     }
     sampler_close(job.sampler);
     sha256_close(job.tokens_hash);
-    sha256_close(job.logits_hash);
+    logits_hash_close(job.logits_hash);
     if (code)
         generation_close(g);
     else

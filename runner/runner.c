@@ -8,6 +8,7 @@
 #include "model/views.h"
 #include "runner/device.h"
 #include "runner/ref/forward.h"
+#include "runner/sample.h"
 #include <string.h>
 
 struct Runner {
@@ -86,7 +87,8 @@ int runner_set_rope_length(Runner *r, uint32_t length, Error *err) {
 static int open_device(Runner *r, RunnerOptions options, Error *err) {
     Error why = {0};
     if (options.device == DEVICE_CPU) return 0;
-    int code = device_open(&r->device, runner_params(r), &r->weights, &r->rope, options, r->allocator, &why);
+    int code = device_open(&r->device, runner_params(r), &r->weights, &r->rope, options,
+                           options.weights_of ? options.weights_of->device : NULL, r->allocator, &why);
     if (!code) return 0;
     if (options.device == DEVICE_CUDA || code == ERR_INTERRUPTED)
         return error_set(err, why.code, "%s", why.message);
@@ -227,6 +229,11 @@ const float *runner_logits(const Runner *r) {
     return r->logits;
 }
 
+uint32_t runner_best(const Runner *r, float *margin) {
+    return r->device ? device_best(r->device, margin)
+                     : sample_greedy(r->logits, runner_params(r)->n_vocab, margin);
+}
+
 static int check_tokens(const Runner *r, const uint32_t *tokens, size_t count, Error *err) {
     const ModelParams *p = runner_params(r);
     if (r->failed) return error_set(err, ERR_USAGE, "the runner must be reset after an error");
@@ -270,14 +277,27 @@ int runner_states(Runner *r, const uint32_t *tokens, size_t count, float *states
 void runner_note_route(Runner *r) {
     r->share = (RouteShare){0, 0};
     r->state.share = &r->share;
+    if (r->device) device_note_route(r->device, &r->share);
 }
 
 double runner_route_share(const Runner *r) {
-    return r->share.count ? r->share.sum / (double)r->share.count : 0;
+    return r->share.count ? (double)r->share.sum * 0x1p-32 / (double)r->share.count : 0;
 }
 
 int runner_head(Runner *r, const float *states, size_t count, float *logits, Error *err) {
     uint32_t first = r->position - (uint32_t)count;
     return r->device ? device_head(r->device, states, count, logits, first, err)
                      : ref_head(&r->state, states, count, logits, first, err);
+}
+
+int runner_device_memory(DeviceMemory *out, const Model *model, RunnerOptions options,
+                         const Allocator *allocator, Error *err) {
+    Model *view = NULL;
+    const Model *m = NULL;
+    *out = (DeviceMemory){.weights = 0};
+    int code = model ? open_view(&m, &view, model, allocator, err) : 0;
+    if (!code && m && !options.context) options.context = m->params.context;
+    if (!code) code = device_memory(out, m, options, allocator, err);
+    model_close(view);
+    return code;
 }

@@ -28,6 +28,8 @@ typedef struct RunnerOptions {
     const char
         *device_library; /* absolute path of the CUDA part; NULL: beside the executable or its libdir */
     bool device_plain;   /* without CUDA graphs: to find out what is wrong */
+    const struct Runner *weights_of; /* NULL, or a runner of the same tensors (of other parameters, say): on a
+                                        GPU both use one copy. Where they differ it says nothing */
 } RunnerOptions;
 
 typedef struct Runner Runner;
@@ -62,6 +64,8 @@ int runner_set_rope_length(Runner *r, uint32_t length, Error *err) MUST_CHECK;
 int runner_forward(Runner *r, const uint32_t *tokens, size_t count, Error *err) MUST_CHECK;
 /* n_vocab floats after the last token of runner_forward; borrowed, valid until the next call */
 const float *runner_logits(const Runner *r);
+/* sample_greedy of these logits; a GPU has found it already. */
+uint32_t runner_best(const Runner *r, float *margin);
 
 /* ---- logits after every token, for evaluation ---- */
 
@@ -94,5 +98,18 @@ int runner_memory(RunnerMemory *out, const Model *model, RunnerOptions options, 
                   Error *err) MUST_CHECK;
 /* The bytes of the KV cache for a context, before allocating it. false on overflow. */
 bool runner_kv_bytes(const ModelParams *p, uint32_t context, KvType kv, uint64_t *bytes);
+
+/* What running a model on the first GPU takes, in bytes, said before anything is allocated there. */
+typedef struct DeviceMemory {
+    char name[264];             /* as runner_device says it */
+    uint64_t weights, kv, work; /* on the device; without weights_of */
+    uint64_t free_bytes;        /* of the device, now */
+    uint64_t host_work;         /* on the host, beside RunnerMemory's `mapped` and `read` */
+} DeviceMemory;
+/* For these options (context 0: the model's; `device` is not looked at). model NULL: only which GPU there is
+ * and what is free. Errors: ERR_DEVICE (no library, no driver, no device), ERR_MEMORY (more than is free;
+ * with what would fit), ERR_UNSUPPORTED, those of runner_memory. */
+int runner_device_memory(DeviceMemory *out, const Model *model, RunnerOptions options,
+                         const Allocator *allocator, Error *err) MUST_CHECK;
 
 #endif

@@ -191,6 +191,10 @@ void sampler_prompt(Sampler *s, const uint32_t *tokens, size_t count) {
     for (size_t i = 0; s->penalty && i < count; i++) penalty_note(s->penalty, tokens[i], false);
 }
 
+bool sampler_is_greedy(const Sampler *s) {
+    return !s->penalty && s->options.temperature == 0;
+}
+
 uint32_t sampler_next(Sampler *s, const float *logits) {
     uint32_t token = choose(s, s->penalty ? penalty_apply(s->penalty, logits) : logits);
     if (s->penalty) penalty_note(s->penalty, token, true);

@@ -24,6 +24,8 @@ void sampler_prompt(Sampler *s, const uint32_t *tokens, size_t count);
 /* The next token for n_vocab logits, which then counts as said. Draws one number from the stream when
  * temperature > 0. */
 uint32_t sampler_next(Sampler *s, const float *logits);
+/* Is the next token sample_greedy of the logits as they are? Then it needn't be asked. */
+bool sampler_is_greedy(const Sampler *s);
 /* The ids of the `count` largest of n logits, best first, ties to the lower id; count is at most n.
  * ERR_MEMORY. */
 int sample_top(uint32_t *ids, const float *logits, uint32_t n, uint32_t count, Error *err) MUST_CHECK;

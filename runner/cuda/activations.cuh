@@ -99,14 +99,19 @@ DEVICE void stage_any(uint8_t *out, float *room, const Source &s, unsigned colum
     __syncthreads();
 }
 
+struct PrepareArgs : Call {
+    Source source; /* [vectors][columns] */
+    uint8_t *out;
+    uint32_t columns;
+};
+
 /* A vector for each block of threads, into memory that many kernels read. */
-template <bool QUANTIZED> __global__ void prepare(Source s, uint8_t *out, uint32_t columns) {
-    let_next_start();
-    dependency_wait();
-    s.x += (size_t)blockIdx.x * columns;
-    if (s.up) s.up += (size_t)blockIdx.x * columns;
-    stage_any<QUANTIZED>(out + (size_t)blockIdx.x * acts_bytes(columns, QUANTIZED),
-                         reinterpret_cast<float *>(dynamic_shared), s, columns);
+template <bool QUANTIZED> __global__ void prepare(PrepareArgs a) {
+    start(a);
+    a.source.x += (size_t)blockIdx.x * a.columns;
+    if (a.source.up) a.source.up += (size_t)blockIdx.x * a.columns;
+    stage_any<QUANTIZED>(a.out + (size_t)blockIdx.x * acts_bytes(a.columns, QUANTIZED),
+                         reinterpret_cast<float *>(dynamic_shared), a.source, a.columns);
 }
 
 #endif

@@ -23,7 +23,7 @@ struct Cache {
     uint32_t capacity; /* a multiple of 256 */
 };
 
-struct AttendArgs {
+struct AttendArgs : Call {
     float *q, *k, *v; /* [tokens][heads][head_dim], as the matrices gave them */
     const float *q_norm, *k_norm;
     const float *cosine, *sine; /* [tokens][head_dim / 2] */
@@ -58,10 +58,6 @@ static inline __host__ __device__ uint32_t padded_rows(uint32_t rows) {
 /* q, scores, outputs, six numbers a row, and room for a key */
 static inline __host__ __device__ uint32_t attend_shared(uint32_t rows, uint32_t head_dim) {
     return (padded_rows(rows) * (key_slots(head_dim) + CHUNK + head_dim + 6) + head_dim) * 4;
-}
-
-DEVICE unsigned reversed(unsigned lane) { /* five bits */
-    return __brev(lane) >> 27;
 }
 
 /* Where element d of a head stands: lanes in the order of the butterfly. */
@@ -145,25 +141,11 @@ template <int KV> DEVICE void store(const AttendArgs &a, unsigned token, unsigne
 
 /* All of a batch; a token and a head for each block of threads (two warps). */
 template <int KV> __global__ void store_kv(const AttendArgs a) {
-    dependency_wait();
+    start(a);
     store<KV>(a, blockIdx.x, blockIdx.y, reinterpret_cast<float *>(dynamic_shared));
 }
 
 /* ---- scores ---- */
-
-/* A tree of N leaves that come one by one: sums wait in `waiting` until their neighbour is there. The index
- * of a leaf is known when this is compiled. */
-template <int N> DEVICE float push(float v, int index, float (&waiting)[5]) {
-#pragma unroll
-    for (int k = 0; 1 << k < N; k++) {
-        if (!(index >> k & 1)) {
-            waiting[k] = v;
-            return v;
-        }
-        v = waiting[k] + v;
-    }
-    return v;
-}
 
 /* V elements of a thread's key. */
 template <int KV, int E> DEVICE void load_key(float (&k)[16], const uint4 *piece, const float (&d)[4]) {
@@ -324,8 +306,7 @@ template <int KV, int E> __global__ void __launch_bounds__(THREADS, 1) attend(co
     const unsigned rows = padded_rows(group * a.tile), slots = key_slots(h),
                    chunks = a.cache.capacity / CHUNK;
     const AttendRoom s = attend_room(a, rows);
-    let_next_start();
-    dependency_wait();
+    start(a);
     const unsigned token = a.split ? a.from : a.from + blockIdx.x * a.tile;
     const unsigned tokens = a.count - token < a.tile ? a.count - token : a.tile;
     const unsigned last = *a.first + token + tokens - 1; /* position */
@@ -384,8 +365,7 @@ template <int KV, int E> __global__ void __launch_bounds__(THREADS, 1) attend(co
  * side by side; only the sums go one after the other. */
 __global__ void __launch_bounds__(THREADS) merge_chunks(const AttendArgs a) {
     float *top = reinterpret_cast<float *>(dynamic_shared), *keep = top + CHUNK, *add = keep + CHUNK;
-    let_next_start();
-    dependency_wait();
+    start(a);
     const unsigned tid = threadIdx.x, head = blockIdx.x, h = a.head_dim, n = *a.first / CHUNK + 1;
     const float *m = a.part_m + (size_t)head * a.chunks, *l = a.part_l + (size_t)head * a.chunks;
     const float *o = a.part_o + (size_t)head * a.chunks * h;

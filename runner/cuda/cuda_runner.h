@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECAST_CUDA_ABI = 1, CUDA_ERROR_SIZE = 512, CUDA_MAX_EXPERTS = 1024 };
+enum { RECAST_CUDA_ABI = 2, CUDA_ERROR_SIZE = 512, CUDA_MAX_EXPERTS = 1024 };
 #define RECAST_CUDA_SYMBOL "recast_cuda_api"
 
 /* What load() is given: matrices of a layer, then its norms, then what the model has once. */
@@ -60,12 +60,21 @@ typedef struct CudaDevice {
     int major, minor; /* compute capability */
 } CudaDevice;
 
+/* What greedy sampling asks of logits. */
+typedef struct CudaBest {
+    uint32_t token; /* of the largest logit, the lowest if there are several */
+    float margin;   /* how far the second largest is below it */
+    uint32_t bad;   /* the first that is NaN or infinite; UINT32_MAX: none */
+} CudaBest;
+
 typedef struct CudaBatch {
     const float *x;             /* [count][n_embd] rows of the embedding */
     const float *cosine, *sine; /* [count][head_dim / 2] */
     uint32_t count, first;      /* positions first .. first + count - 1 */
     float *logits;              /* [n_vocab] behind the last token; or NULL */
+    CudaBest *best;             /* of these logits; or NULL */
     float *states;              /* [count][n_embd] what the head reads, for each token; or NULL */
+    float *routes;              /* with states: [n_layers][count][n_experts] the router's logits; or NULL */
 } CudaBatch;
 
 /* The first layer and token with a NaN or an infinity in the residual stream. */
@@ -83,7 +92,9 @@ typedef struct CudaApi {
     int (*probe)(CudaDevice *out, char *error);
     /* What open() will allocate; touches no device. Fails for a shape or a type that has no kernel. */
     int (*plan)(const CudaModel *model, CudaPlan *out, char *error);
-    int (*open)(CudaRunner **out, const CudaModel *model, char *error);
+    /* weights_of: a runner whose weights this one uses as well, its matrices and norms being the same;
+     * nothing is loaded then, and either may be closed first. NULL: its own. */
+    int (*open)(CudaRunner **out, const CudaModel *model, const CudaRunner *weights_of, char *error);
     /* Rows of a matrix (all of it, or all of one expert) as they stand in a file, or a norm as float32. */
     int (*load)(CudaRunner *r, CudaSlot slot, uint32_t layer, uint32_t expert, const void *data, char *error);
     /* Positions from `first` on are written anew; earlier ones must have been run. */

@@ -5,21 +5,20 @@
 #ifndef RECAST_RUNNER_CUDA_GPU_CUH
 #define RECAST_RUNNER_CUDA_GPU_CUH
 
+#include "core/strict_math.h"
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <stdint.h>
-#ifdef __CUDACC__
-#include <cuda_fp16.h>
-#endif
-#include "core/strict_math.h"
 
 #define DEVICE static __device__ __forceinline__
 
 constexpr unsigned WARP = 32, THREADS = 256, WARPS = THREADS / WARP, FULL = 0xFFFFFFFF;
 
-/* ---- hardware, and its twin on the host ---- */
+/* ---- hardware ---- */
 
 #ifdef __CUDACC__
 extern __shared__ uint4 dynamic_shared[];
+#endif
 
 DEVICE float f32_of_f16(uint32_t h) {
     return __half2float(__ushort_as_half((unsigned short)h));
@@ -29,38 +28,42 @@ DEVICE uint16_t f16_of_f32(float f) {
     return __half_as_ushort(__float2half_rn(f));
 }
 
+DEVICE void fetch_to_l2(const void *p) {
+#ifdef __CUDACC__
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+#else
+    (void)p;
+#endif
+}
+
+/* What the arguments of every kernel begin with; launch() fills it in. */
+struct Call {
+    uint32_t *mark;  /* host memory: the kernel that began last, so that a late error has a name */
+    uint32_t number; /* this kernel's */
+};
+
 /* Programmatic dependent launch: a kernel starts before the one in front has ended, fetches weights, and then
  * waits for what that one writes. Every kernel waits, so that each is ordered behind all before it. */
-DEVICE void dependency_wait() {
-#if __CUDA_ARCH__ >= 900
+DEVICE void start(const Call &c) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+    if (threadIdx.x + blockIdx.x + blockIdx.y == 0) *(volatile uint32_t *)c.mark = c.number;
 }
 
-DEVICE void let_next_start() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-
-DEVICE void fetch_to_l2(const void *p) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
-}
+/* sums[16][8] += a[16][16] times b[16][8], signed bytes, exact; by a warp. With g = lane / 4 and t = lane % 4
+ * a lane gives elements 4t .. 4t + 3 of rows g and g + 8 of a and of column g of b, and gets columns 2t and
+ * 2t + 1 of rows g and g + 8 (PTX ISA, matrix fragments for mma.m16n8k16). */
+DEVICE void mma(int (&sums)[4], uint32_t upper, uint32_t lower, uint32_t b) {
+#ifdef __CUDACC__
+    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+        : "r"(upper), "r"(lower), "r"(b));
 #else
-DEVICE float f32_of_f16(uint32_t h) {
-    float f = strict_f32_of((h & 0x7FFF) << 13) * 0x1p112f;
-    uint32_t special = (h & 0x7C00) == 0x7C00 ? 0x7F800000 : 0;
-    return strict_f32_of(strict_bits_of(f) | special | (h & 0x8000) << 16);
-}
-
-DEVICE uint16_t f16_of_f32(float f) {
-    return host_f16(f);
-}
-
-DEVICE void dependency_wait() {}
-DEVICE void let_next_start() {}
-DEVICE void fetch_to_l2(const void *) {}
+    host_mma(sums, upper, lower, b);
 #endif
+}
 
 /* ---- warps ---- */
 
@@ -107,6 +110,26 @@ template <int N, int S = 16> DEVICE float butterflies(float (&v)[N]) {
         }
         return butterflies<N / 2, S / 2>(half);
     }
+}
+
+/* A tree of N leaves that come one by one, in the order in which the butterfly adds lanes (0, 16, 8, 24, 4,
+ * ...): sums wait in `waiting` until their neighbour is there. Behind the last leaf it returns the sum. */
+template <int N, int W> DEVICE float push(float v, unsigned index, float (&waiting)[W]) {
+    bool going =
+        true; /* selections, not branches: an index that is known late would put `waiting` into memory */
+#pragma unroll
+    for (int k = 0; 1 << k < N; k++) {
+        const bool waits = going && !(index >> k & 1);
+        const float sum = waiting[k] + v;
+        waiting[k] = waits ? v : waiting[k];
+        going = going && !waits;
+        v = going ? sum : v;
+    }
+    return v;
+}
+
+DEVICE unsigned reversed(unsigned lane) { /* five bits: the lane of leaf number `lane`, and back */
+    return __brev(lane) >> 27;
 }
 
 /* sum (b NULL) and dot of section 2 over n floats in shared memory; by one warp, for all its lanes. */

@@ -4,11 +4,12 @@
 #define RECAST_RUNNER_CUDA_LAYOUT_CUH
 
 #include "runner/cuda/attention.cuh"
+#include "runner/cuda/batch.cuh"
 #include "runner/cuda/cuda_runner.h"
-#include "runner/cuda/matmul.cuh"
 #include <vector>
 
-constexpr unsigned MOST_BATCH = 512, MOST_ENTRIES = 8192, HEAD_BATCH = 32, STAGING = 64 << 20;
+constexpr unsigned MOST_BATCH = 512, MOST_ENTRIES = 8192, HEAD_BATCH = 32, STAGING = 64 << 20,
+                   BEST_FLOATS = sizeof(CudaBest) / sizeof(float);
 
 /* Hands out aligned pieces of a region; with base 0 it only counts. */
 struct Carver {
@@ -43,8 +44,9 @@ struct Work {
     Tile *tiles;
     float *gate, *up, *down;
     float *part_m, *part_l, *part_o;
-    float *logits; /* [HEAD_BATCH][n_vocab] */
-    int *bad;      /* [n_layers], behind the first row of logits: both go to the host at once */
+    float *logits;  /* [HEAD_BATCH][n_vocab] */
+    int *bad;       /* [n_layers], behind the first row of logits: all go to the host at once */
+    CudaBest *best; /* behind that */
     uint8_t *staging;
 };
 
@@ -114,9 +116,9 @@ static inline void lay_kv(Carver &c, const CudaModel &m, LayerState *layers) {
     }
 }
 
-/* Bytes from `first` to the end of the residual stream of one token. */
-static inline size_t input_bytes(const CudaModel &m) {
-    return (4 + m.head_dim + m.n_embd) * sizeof(float);
+/* From `first` to the end of the residual stream of one token. */
+static inline size_t input_floats(const CudaModel &m) {
+    return (size_t)4 + m.head_dim + m.n_embd;
 }
 
 static inline void lay_work(Carver &c, const CudaModel &m, Work &w) {
@@ -154,8 +156,9 @@ static inline void lay_work(Carver &c, const CudaModel &m, Work &w) {
     c.take(w.part_m, chunks * m.n_heads);
     c.take(w.part_l, chunks * m.n_heads);
     c.take(w.part_o, chunks * width);
-    c.take(w.logits, (uint64_t)HEAD_BATCH * m.n_vocab + m.n_layers);
+    c.take(w.logits, (uint64_t)HEAD_BATCH * m.n_vocab + m.n_layers + BEST_FLOATS);
     w.bad = reinterpret_cast<int *>(w.logits + (c.base ? m.n_vocab : 0));
+    w.best = reinterpret_cast<CudaBest *>(w.bad + (c.base ? m.n_layers : 0));
     c.take(w.staging, STAGING);
 }
 

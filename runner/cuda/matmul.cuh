@@ -1,214 +1,171 @@
-/* matmul.cuh -- matrices times vectors: sections 2 and 11, a warp for some rows, a lane for each of 32 lanes.
+/* matmul.cuh -- matrices times one token's vectors: sections 2 and 11, a warp for some rows, a lane for each
+ * of 32 lanes.
  *
- * matmul<TYPE, 1> is decoding: one vector, made in shared memory by the kernel itself (norm or not, quantized
- * or not). matmul<TYPE, 8> is reading a prompt: up to eight vectors that `prepare` made meet each weight that
- * is loaded. down<TYPE> walks a token's experts in the order of their index. Which lane a product falls into
- * never depends on any of this. */
+ * matmul<TYPE> makes its vector in shared memory itself (norm or not, quantized or not). down<TYPE> walks a
+ * token's experts in the order of their index. Which lane a product falls into never depends on any of this.
+ */
 #ifndef RECAST_RUNNER_CUDA_MATMUL_CUH
 #define RECAST_RUNNER_CUDA_MATMUL_CUH
 
 #include "runner/cuda/activations.cuh"
 #include "runner/cuda/route.cuh"
 
-enum { BATCH_TILE = 8, SEGMENTS = 3 };
+enum { SEGMENTS = 3, ROWS = 2 }; /* ROWS: of a warp at one time */
 
 struct Segment {
     Matrix w;
     float *out; /* [vectors][w.rows] */
 };
 
-struct MatmulArgs {
-    Segment segments[SEGMENTS]; /* of one type; row groups of all are dealt out together */
-    uint32_t n_segments, columns;
-    uint32_t add;    /* out += instead of out = */
-    Source source;   /* one vector: where it comes from */
-    RouteArgs route; /* one vector: blockIdx.y is a slot of the routed experts; logits NULL: no experts */
-    /* up to eight vectors: */
-    const uint8_t *acts;  /* prepared */
-    const uint32_t *pick; /* which of them an entry takes; NULL: its own */
-    const Tile *tiles;    /* NULL: no experts, and tiles of eight */
-    const uint32_t *n_tiles;
-    uint32_t count; /* vectors, where there are no tiles */
-    uint32_t chunk; /* columns that are in shared memory at one time: a multiple of 1024 */
+/* Matrices of one type that meet the same vectors; groups of rows of all of them are dealt out together. */
+struct Segments {
+    Segment of[SEGMENTS];
+    uint32_t n, columns;
+    uint32_t add; /* out += instead of out = */
+};
+
+struct MatmulArgs : Call {
+    Segments segments;
+    Source source;
+    Routing routing; /* blockIdx.y is a slot of the routed experts; logits NULL: no experts */
 };
 
 __host__ __device__ constexpr bool meets_floats(int type) {
     return type == WIDENED || is_float(type);
 }
 
-/* Rows of a warp: as many as the registers hold without a spill. */
-__host__ __device__ constexpr int rows_of(int type, int vectors) {
-    return vectors == 1 || type == WIDENED || layout_of(type).min ? 2 : 4;
+/* How many groups of `rows` rows there are. */
+static inline __host__ __device__ unsigned row_groups(const Segments &s, unsigned rows) {
+    unsigned groups = 0;
+    for (unsigned i = 0; i < s.n; i++) groups += (s.of[i].w.rows + rows - 1) / rows;
+    return groups;
 }
 
-/* R rows times T vectors of shared memory, `at[0]` bytes apart, columns [first, first + n) of them. T 0: row
- * r meets a vector of its own, at byte at[r]. */
+/* The segment of a group, which becomes the group's number within it. */
+DEVICE const Segment &find_segment(const Segments &s, unsigned rows, unsigned &group) {
+    unsigned i = 0;
+    for (; i + 1 < s.n; i++) {
+        unsigned groups = (s.of[i].w.rows + rows - 1) / rows;
+        if (group < groups) break;
+        group -= groups;
+    }
+    return s.of[i];
+}
+
+/* Columns [first, first + n) of R rows of floats times T vectors of shared memory, `at[0]` bytes apart. T 0:
+ * row r meets a vector of its own, at byte at[r]. */
 template <int TYPE, int T, int R>
-DEVICE void accumulate(float (&acc)[R * (T ? T : 1)], float (&min)[R * (T ? T : 1)], const Matrix &m,
-                       const size_t (&row)[R], const uint8_t *shared, const unsigned (&at)[T ? 1 : R],
-                       unsigned first, unsigned n) {
-    constexpr int X = T ? T : R;
+DEVICE void add_floats(float (&acc)[R * (T ? T : 1)], const Matrix &m, const size_t (&row)[R],
+                       const uint8_t *shared, const unsigned (&at)[T ? 1 : R], unsigned first, unsigned n) {
+    constexpr int V = Floats<TYPE>::V;
+    for (unsigned g = 0; g * 32 * V < n; g++) {
+        Floats<TYPE> w[R];
+#pragma unroll
+        for (int r = 0; r < R; r++) load_floats(w[r], m, row[r], first / (32 * V) + g);
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            unsigned column = (g * V + k) * 32 + lane_id();
+            if (column >= n) continue; /* a sum keeps its sign of zero */
+#pragma unroll
+            for (int t = 0; t < (T ? T : R); t++) {
+                float x =
+                    reinterpret_cast<const float *>(shared + (T ? t * at[0] : at[t % (T ? 1 : R)]))[column];
+                if (T == 0) acc[t] = fmaf(float_at(w[t], k), x, acc[t]);
+#pragma unroll
+                for (int r = 0; T && r < R; r++) acc[r * T + t] = fmaf(float_at(w[r], k), x, acc[r * T + t]);
+            }
+        }
+    }
+}
+
+/* R quantized rows times a vector of shared memory; of vector r for row r if EACH. */
+template <int TYPE, bool EACH, int R>
+DEVICE void add_quantized(float (&acc)[R], float (&min)[R], const Matrix &m, const size_t (&row)[R],
+                          const uint8_t *shared, const unsigned (&at)[EACH ? R : 1]) {
+    const size_t blocks = m.columns / 32;
+    for (unsigned j = lane_id(); j < blocks; j += WARP) {
+        Block w[R];
+        Acts x = load_acts(shared + at[0], blocks, j);
+#pragma unroll
+        for (int r = 0; r < R; r++) load_block<TYPE>(w[r], m, row[r] * blocks + j);
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            if (EACH && r) x = load_acts(shared + at[r % (EACH ? R : 1)], blocks, j);
+            add_block<TYPE>(acc[r], min[r], w[r], x);
+        }
+    }
+}
+
+/* The sums of R rows; lane l is left with number l / (32 / R). */
+template <int TYPE, bool EACH, int R>
+DEVICE float products(const Matrix &m, const size_t (&row)[R], const uint8_t *shared,
+                      const unsigned (&at)[EACH ? R : 1]) {
+    float acc[R] = {0}, min[R] = {0};
     if constexpr (meets_floats(TYPE)) {
-        constexpr int V = Floats<TYPE>::V;
-        for (unsigned g = 0; g * 32 * V < n; g++) {
-            Floats<TYPE> w[R];
-#pragma unroll
-            for (int r = 0; r < R; r++) load_floats(w[r], m, row[r], first / (32 * V) + g);
-#pragma unroll
-            for (int k = 0; k < V; k++) {
-                unsigned column = (g * V + k) * 32 + lane_id();
-                if (column >= n) continue; /* a sum keeps its sign of zero */
-#pragma unroll
-                for (int t = 0; t < X; t++) {
-                    float x = reinterpret_cast<const float *>(shared +
-                                                              (T ? t * at[0] : at[t % (T ? 1 : R)]))[column];
-                    if (T == 0) acc[t] = fmaf(float_at(w[t], k), x, acc[t]);
-#pragma unroll
-                    for (int r = 0; T && r < R; r++)
-                        acc[r * T + t] = fmaf(float_at(w[r], k), x, acc[r * T + t]);
-                }
-            }
-        }
+        add_floats<TYPE, !EACH, R>(acc, m, row, shared, at, 0, m.columns);
+        return butterflies<R>(acc);
     } else {
-        const size_t blocks = m.columns / 32;
-        for (unsigned j = lane_id(); j < n / 32; j += WARP) {
-            Block w[R];
-#pragma unroll
-            for (int r = 0; r < R; r++) load_block<TYPE>(w[r], m, row[r] * blocks + first / 32 + j);
-#pragma unroll
-            for (int t = 0; t < X; t++) {
-                Acts x = load_acts(shared + (T ? t * at[0] : at[t % (T ? 1 : R)]), n / 32, j);
-                if (T == 0) add_block<TYPE>(acc[t], min[t], w[t], x);
-#pragma unroll
-                for (int r = 0; T && r < R; r++) add_block<TYPE>(acc[r * T + t], min[r * T + t], w[r], x);
-            }
-        }
-    }
-}
-
-/* The sums of N rows and vectors; lane l is left with number l / (32 / N). */
-template <int TYPE, int N> DEVICE float finish(float (&acc)[N], float (&min)[N]) {
-    constexpr Layout L = meets_floats(TYPE) ? Layout{} : layout_of(TYPE);
-    float v = butterflies<N>(acc);
-    if (!L.min) return v;
-    float m = butterflies<N>(min);
-    return L.min == SUBTRACTED ? v - m : v + m;
-}
-
-/* Columns [first, first + n) of a tile's vectors into shared memory. Behind the last one its copies. */
-template <int T, bool QUANTIZED>
-DEVICE void stage_tile(uint8_t *out, unsigned pitch, const MatmulArgs &a, const Tile &tile, unsigned first,
-                       unsigned n) {
-    const unsigned words = QUANTIZED ? 10 : 32; /* of 32 columns */
-    for (unsigned i = threadIdx.x; i < T * (n / 32) * words; i += blockDim.x) {
-        unsigned t = i / (n / 32 * words), w = i % (n / 32 * words), from = w + first;
-        unsigned entry = tile.first + (t < tile.count ? t : tile.count - 1);
-        const uint8_t *vector =
-            a.acts + (size_t)(a.pick ? a.pick[entry] : entry) * acts_bytes(a.columns, QUANTIZED);
-        if (QUANTIZED) { /* planes begin at words 0, 4, 8, 9 times the blocks */
-            unsigned b = n / 32, plane = w < 4 * b ? 0 : w < 8 * b ? 4 : w < 9 * b ? 8 : 9;
-            from = w + plane * (a.columns / 32 - b) + (plane < 8 ? 4 : 1) * (first / 32);
-        }
-        reinterpret_cast<uint32_t *>(out + t * pitch)[w] = reinterpret_cast<const uint32_t *>(vector)[from];
-    }
-    if (QUANTIZED || n % 32 == 0) return;
-    for (unsigned i = threadIdx.x; i < T * (n % 32); i += blockDim.x) {
-        unsigned t = i / (n % 32), c = n / 32 * 32 + i % (n % 32);
-        unsigned entry = tile.first + (t < tile.count ? t : tile.count - 1);
-        const uint8_t *vector =
-            a.acts + (size_t)(a.pick ? a.pick[entry] : entry) * acts_bytes(a.columns, QUANTIZED);
-        reinterpret_cast<float *>(out + t * pitch)[c] = reinterpret_cast<const float *>(vector)[first + c];
+        constexpr Layout L = layout_of(TYPE);
+        add_quantized<TYPE, EACH, R>(acc, min, m, row, shared, at);
+        float v = butterflies<R>(acc);
+        if (!L.min) return v;
+        float less = butterflies<R>(min);
+        return L.min == SUBTRACTED ? v - less : v + less;
     }
 }
 
 /* Weights that are needed in any case, while the kernel in front still runs. */
-template <int R> DEVICE void fetch_rows(const MatmulArgs &a) {
-    const Matrix &m = a.segments[0].w;
+template <int R> DEVICE void fetch_rows(const Segments &s) {
+    const Matrix &m = s.of[0].w;
     const Layout l = layout_of(m.type);
     const size_t bytes =
-        is_float(m.type) ? (a.columns * float_bytes(m.type) + 511) / 512 * 512 : a.columns / 32 * l.low * 4;
+        is_float(m.type) ? (s.columns * float_bytes(m.type) + 511) / 512 * 512 : s.columns / 32 * l.low * 4;
     const size_t row = ((size_t)blockIdx.x * WARPS + warp_id()) * R;
     if (row + R > m.rows) return;
     for (size_t i = lane_id() * 128; i < R * bytes; i += WARP * 128) fetch_to_l2(m.a + row * bytes + i);
 }
 
-/* Which rows of which segment a group is. */
-template <int R> DEVICE unsigned find_segment(const MatmulArgs &a, unsigned &group) {
-    unsigned s = 0;
-    for (; s + 1 < a.n_segments; s++) {
-        unsigned groups = (a.segments[s].w.rows + WARPS * R - 1) / (WARPS * R);
-        if (group < groups) break;
-        group -= groups;
-    }
-    return s;
+/* The expert of this block's slot. The first block writes down what was chosen. */
+DEVICE uint32_t routed_expert(const Routing &r) {
+    const uint32_t *chosen = route(r, r.logits, reinterpret_cast<float *>(dynamic_shared));
+    const float *weight = reinterpret_cast<const float *>(chosen + r.used);
+    const uint32_t expert = chosen[blockIdx.y];
+    for (unsigned t = threadIdx.x; t < r.used && blockIdx.x + blockIdx.y == 0; t += blockDim.x)
+        r.chosen[t] = chosen[t], r.weights[t] = weight[t];
+    __syncthreads();
+    return expert;
 }
 
-template <int TYPE, int T>
-__global__ void __launch_bounds__(THREADS, T == 1 ? 2 : 1) matmul(const MatmulArgs a) {
+template <int TYPE> __global__ void __launch_bounds__(THREADS, 2) matmul(const MatmulArgs a) {
     constexpr bool QUANTIZED = !meets_floats(TYPE);
-    constexpr int R = rows_of(TYPE, T), N = R * T;
+    constexpr int R = ROWS;
+    const Segments &s = a.segments;
     uint8_t *shared = reinterpret_cast<uint8_t *>(dynamic_shared);
-    const unsigned chunk = T == 1 || a.columns < a.chunk ? a.columns : a.chunk;
-    const unsigned pitch = acts_bytes(chunk, QUANTIZED);
-    Tile tile = {0, blockIdx.y * T, 1};
-    unsigned groups = 0;
-    for (unsigned s = 0; s < a.n_segments; s++)
-        groups += (a.segments[s].w.rows + WARPS * R - 1) / (WARPS * R);
+    const unsigned groups = row_groups(s, WARPS * R), at[1] = {0};
 
-    if (T == 1 && !a.route.logits) fetch_rows<R>(a);
-    let_next_start();
-    dependency_wait();
-    if (T == 1) {
-        if (a.route.logits) {
-            const uint32_t *chosen = route(a.route, a.route.logits, reinterpret_cast<float *>(shared));
-            tile.expert = chosen[blockIdx.y];
-            if (blockIdx.x == 0 && blockIdx.y == 0) {
-                const float *weight = reinterpret_cast<const float *>(chosen + a.route.used);
-                for (unsigned t = threadIdx.x; t < a.route.used; t += blockDim.x)
-                    a.route.chosen[t] = chosen[t], a.route.weights[t] = weight[t];
-            }
-            __syncthreads();
-        }
-        stage_any<QUANTIZED>(shared, reinterpret_cast<float *>(shared + (QUANTIZED ? pitch : 0)), a.source,
-                             a.columns);
-    } else if (a.tiles) {
-        if (blockIdx.y >= *a.n_tiles) return;
-        tile = a.tiles[blockIdx.y];
-    } else {
-        tile.count = a.count - tile.first < T ? a.count - tile.first : T;
-    }
-
+    if (!a.routing.logits) fetch_rows<R>(s);
+    start(a);
+    const uint32_t expert = a.routing.logits ? routed_expert(a.routing) : 0;
+    float *room = reinterpret_cast<float *>(shared + (QUANTIZED ? acts_bytes(s.columns, true) : 0));
+    stage_any<QUANTIZED>(shared, room, a.source, s.columns);
     for (unsigned all = blockIdx.x; all < groups; all += gridDim.x) {
         unsigned group = all;
-        const Segment &segment = a.segments[find_segment<R>(a, group)];
+        const Segment &segment = find_segment(s, WARPS * R, group);
         const Matrix &m = segment.w;
-        const unsigned first_row = (group * WARPS + warp_id()) * R;
-        float acc[N], min[N];
+        const unsigned first = (group * WARPS + warp_id()) * R, r = lane_id() / (WARP / R);
         size_t row[R];
-        const unsigned apart[1] = {pitch};
+        if (first >= m.rows) continue;
 #pragma unroll
-        for (int i = 0; i < N; i++) acc[i] = min[i] = 0;
-#pragma unroll
-        for (int r = 0; r < R; r++)
-            row[r] = (size_t)tile.expert * m.rows + (first_row + r < m.rows ? first_row + r : m.rows - 1);
-        for (unsigned c = 0; c < a.columns; c += chunk) {
-            const unsigned n = a.columns - c < chunk ? a.columns - c : chunk;
-            if (T > 1 && (chunk < a.columns || all == blockIdx.x)) {
-                __syncthreads();
-                stage_tile<T, QUANTIZED>(shared, pitch, a, tile, c, n);
-                __syncthreads();
-            }
-            if (first_row < m.rows) accumulate<TYPE, T, R>(acc, min, m, row, shared, apart, c, n);
-        }
-        const unsigned i = lane_id() / (WARP / N), r = i / T, t = i % T;
-        const float v = finish<TYPE, N>(acc, min);
-        if (lane_id() % (WARP / N) || first_row + r >= m.rows || t >= tile.count) continue;
-        float *out = segment.out + (size_t)(tile.first + t) * m.rows + first_row + r;
-        *out = a.add ? *out + v : v;
+        for (int i = 0; i < R; i++)
+            row[i] = (size_t)expert * m.rows + (first + i < m.rows ? first + i : m.rows - 1);
+        const float v = products<TYPE, false, R>(m, row, shared, at);
+        if (lane_id() % (WARP / R) || first + r >= m.rows) continue;
+        float *out = segment.out + (size_t)blockIdx.y * m.rows + first + r;
+        *out = s.add ? *out + v : v;
     }
 }
 
-struct DownArgs {
+struct DownArgs : Call {
     Matrix w;
     const uint32_t *chosen;
     const float *weights;
@@ -218,32 +175,28 @@ struct DownArgs {
     int *bad;
 };
 
-/* x += the experts' outputs, for one token: a warp for each element, four experts at a time. */
+/* x += the experts' outputs, for one token: a warp for each element, some experts at a time: as many as the
+ * registers hold with every release of nvcc. */
 template <int TYPE> __global__ void __launch_bounds__(THREADS, 2) down(const DownArgs a) {
     constexpr bool QUANTIZED = !meets_floats(TYPE);
-    constexpr int U = 4;
+    constexpr int U = TYPE == DT_Q8_0 ? 2 : 4;
     const Matrix &m = a.w;
     uint8_t *shared = reinterpret_cast<uint8_t *>(dynamic_shared);
-    const unsigned pitch = acts_bytes(m.columns, QUANTIZED);
-    let_next_start();
-    dependency_wait();
+    start(a);
     stage<QUANTIZED>(shared, a.source, m.columns, a.used);
     __syncthreads();
     for (unsigned out_row = blockIdx.x * WARPS + warp_id(); out_row < m.rows; out_row += gridDim.x * WARPS) {
         float sum = 0;
         for (unsigned s = 0; s < a.used; s += U) {
-            float acc[U], min[U];
             size_t row[U];
-            unsigned offset[U];
+            unsigned at[U];
 #pragma unroll
             for (int u = 0; u < U; u++) {
                 const unsigned slot = s + u < a.used ? s + u : a.used - 1;
-                acc[u] = min[u] = 0;
                 row[u] = (size_t)a.chosen[slot] * m.rows + out_row;
-                offset[u] = slot * pitch;
+                at[u] = slot * acts_bytes(m.columns, QUANTIZED);
             }
-            accumulate<TYPE, 0, U>(acc, min, m, row, shared, offset, 0, m.columns);
-            float v = finish<TYPE, U>(acc, min);
+            float v = products<TYPE, true, U>(m, row, shared, at);
 #pragma unroll
             for (int u = 0; u < U; u++) {
                 float d = __shfl_sync(FULL, v, u * (WARP / U));

@@ -4,7 +4,7 @@
 
 #include "runner/cuda/weights.cuh"
 
-struct RepackArgs {
+struct RepackArgs : Call {
     const uint8_t *raw;     /* [rows] as in the file */
     uint8_t *a, *b, *s, *d; /* where these rows begin in each plane */
     uint64_t rows;
@@ -99,6 +99,7 @@ DEVICE void repack_block(const RepackArgs &r, const Layout &l, const RawBlock &r
 
 /* One thread for each block of 32 weights. */
 __global__ void repack_quantized(RepackArgs r) {
+    start(r);
     const Layout l = layout_of(r.type);
     const size_t blocks = r.rows * (r.columns / 32), stride = (size_t)gridDim.x * blockDim.x;
     for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < blocks; i += stride) {
@@ -110,6 +111,7 @@ __global__ void repack_quantized(RepackArgs r) {
 /* One thread for each float: lane l of a group gets elements l, l + 32, ... of it; behind the row's end,
  * zeros. */
 __global__ void repack_floats(RepackArgs r) {
+    start(r);
     const unsigned size = float_bytes(r.type), v = 16 / size, group = 32 * v;
     const size_t padded = (r.columns + group - 1) / group * group, n = r.rows * padded;
     for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n;

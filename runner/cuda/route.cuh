@@ -2,13 +2,18 @@
 #ifndef RECAST_RUNNER_CUDA_ROUTE_CUH
 #define RECAST_RUNNER_CUDA_ROUTE_CUH
 
+#include "runner/cuda/cuda_runner.h"
 #include "runner/cuda/gpu.cuh"
 
-struct RouteArgs {
+struct Routing {
     const float *logits; /* [tokens][n_experts] */
     uint32_t n_experts, used, renormalise;
     uint32_t *chosen; /* [tokens][used], ascending */
     float *weights;   /* [tokens][used] */
+};
+
+struct RouteArgs : Call {
+    Routing routing;
 };
 
 /* Some entries (token, expert) of one expert that go through its matrices together. */
@@ -34,7 +39,7 @@ DEVICE unsigned rank_of(const float *probability, unsigned n, unsigned e) {
 
 /* One token's experts and weights, into shared memory behind the two tables of n_experts; by a whole block of
  * threads. Returns the list of experts; weights follow it. */
-DEVICE const uint32_t *route(const RouteArgs &r, const float *logits, float *shared) {
+DEVICE const uint32_t *route(const Routing &r, const float *logits, float *shared) {
     const unsigned n = r.n_experts, tid = threadIdx.x;
     float *p = shared;
     uint32_t *taken = reinterpret_cast<uint32_t *>(p + n), *chosen = taken + n;
@@ -68,8 +73,9 @@ DEVICE const uint32_t *route(const RouteArgs &r, const float *logits, float *sha
 }
 
 /* A token for each block of threads. */
-__global__ void route_tokens(RouteArgs r) {
-    dependency_wait();
+__global__ void route_tokens(RouteArgs a) {
+    const Routing &r = a.routing;
+    start(a);
     const size_t token = blockIdx.x;
     const uint32_t *chosen =
         route(r, r.logits + token * r.n_experts, reinterpret_cast<float *>(dynamic_shared));
@@ -80,7 +86,7 @@ __global__ void route_tokens(RouteArgs r) {
     }
 }
 
-struct GroupArgs {
+struct GroupArgs : Call {
     const uint32_t *chosen; /* [entries] expert of each entry, by token */
     uint32_t entries, used, n_experts, tile;
     uint32_t *place; /* [entries] where each goes: by expert, then token */
@@ -108,7 +114,7 @@ DEVICE void walk_entries(const GroupArgs &g, uint32_t *count, const uint32_t *be
 __global__ void group_entries(GroupArgs g) {
     uint32_t *count = reinterpret_cast<uint32_t *>(dynamic_shared), *begin = count + g.n_experts;
     uint32_t *first_tile = begin + g.n_experts;
-    dependency_wait();
+    start(g);
     walk_entries(g, count, nullptr);
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -128,7 +134,46 @@ __global__ void group_entries(GroupArgs g) {
         }
 }
 
-struct CombineArgs {
+/* ---- the next token ---- */
+
+struct BestArgs : Call {
+    const float *logits;
+    uint32_t n;
+    CudaBest *best;
+};
+
+struct Leader {
+    float top, second;
+    uint32_t at, bad;
+};
+
+DEVICE void merge(Leader &a, const Leader &b) {
+    const bool b_leads = b.top > a.top || (b.top == a.top && b.at < a.at);
+    const float top = b_leads ? b.top : a.top, beaten = b_leads ? a.top : b.top;
+    float second = a.second > b.second ? a.second : b.second;
+    a = {top, beaten > second ? beaten : second, b_leads ? b.at : a.at, a.bad < b.bad ? a.bad : b.bad};
+}
+
+/* One block of threads. */
+__global__ void find_best(BestArgs a) {
+    Leader *all = reinterpret_cast<Leader *>(dynamic_shared);
+    Leader mine = {strict_f32_of(0xFF800000), strict_f32_of(0xFF800000), UINT32_MAX, UINT32_MAX};
+    start(a);
+    for (unsigned i = threadIdx.x; i < a.n; i += blockDim.x) {
+        const float v = a.logits[i];
+        merge(mine, {v, strict_f32_of(0xFF800000), i, is_finite(v) ? UINT32_MAX : i});
+    }
+    all[threadIdx.x] = mine;
+    for (unsigned s = blockDim.x / 2; s; s /= 2) {
+        __syncthreads();
+        if (threadIdx.x < s) merge(all[threadIdx.x], all[threadIdx.x + s]);
+    }
+    if (threadIdx.x == 0) *a.best = {all[0].at, all[0].top - all[0].second, all[0].bad};
+}
+
+/* ---- the experts' outputs ---- */
+
+struct CombineArgs : Call {
     const float *down; /* [entries][n_embd], by place */
     const uint32_t *place;
     const float *weights;
@@ -139,7 +184,7 @@ struct CombineArgs {
 
 /* x += the experts' outputs in the order of their index; a token for each block of threads. */
 __global__ void combine(CombineArgs c) {
-    dependency_wait();
+    start(c);
     const size_t token = blockIdx.x;
     for (unsigned i = threadIdx.x; i < c.n_embd; i += blockDim.x) {
         float sum = 0;

@@ -1,18 +1,22 @@
 /* weights.cuh -- matrices as the device keeps them, and what a lane reads of them.
  *
  * A file's blocks have 18 to 210 bytes, so their fields lie at odd addresses. When a matrix is loaded they
- * are sorted into planes, each over the whole matrix, in which the fields of a block of 32 weights are
- * aligned:
+ * are sorted into planes, each over the whole matrix, in which a block of 32 weights has aligned fields:
  *
- *   a  low bits:  Q8_0 32 bytes; 4 bits: 16 (byte i: elements i and 16 + i); 2 bits: two words (word h, byte
- * b, bits 2i and 2i + 1: element 16h + 4i + b) b  high bits: 1 bit: a word (bit 8b + i: element 4i + b); 2
- * bits: two words as above s  scales within a super-block, unpacked: 1 or 2 bytes d  float16 d, or d and m,
- * of a block or of a super-block of eight
+ *   plane a, low bits:  8 bits: 32 bytes
+ *                       4 bits: 16 bytes, byte i has elements i and 16 + i
+ *                       2 bits: 2 words, word h, byte b, bits 2i and 2i + 1: element 16h + 4i + b
+ *   plane b, high bits: 1 bit: a word, bit 8b + i: element 4i + b
+ *                       2 bits: as above
+ *   plane s:            scales within a super-block, unpacked: 1 or 2 bytes
+ *   plane d:            float16 d, or d and m, of a block or of a super-block of eight
  *
- * So `>> i & 0x01010101` gives four consecutive elements in the bytes of a word, as dp4a wants them. A row
- * takes its bytes in the file, but for Q3_K (+3.6 %), Q4_K (2.8), Q5_K (2.3) and IQ4_XS (1.5), whose scales
- * are packed there. Float weights stand in groups of 32 * V, V = 16 / their size: lane l's V elements l, l +
- * 32, ... side by side. */
+ * So `>> i & 0x01010101` gives four consecutive elements in the bytes of a word, as dp4a and mma want them. A
+ * row takes its bytes in the file, but for Q3_K (+3.6 %), Q4_K (2.8), Q5_K (2.3) and IQ4_XS (1.5), whose
+ * scales are packed there.
+ *
+ * Float weights stand in groups of 32 * V, V = 16 / their size: lane l's V elements l, l + 32, ... are side
+ * by side. */
 #ifndef RECAST_RUNNER_CUDA_WEIGHTS_CUH
 #define RECAST_RUNNER_CUDA_WEIGHTS_CUH
 
@@ -207,11 +211,11 @@ template <int TYPE> DEVICE float weight_of(const Matrix &m, size_t block, unsign
     return L.min == ADDED ? v + b.m : v;
 }
 
-#define FOR_QUANTIZED(X)                                                                                 \
-    X(DT_Q4_0)                                                                                           \
-    X(DT_Q4_1)                                                                                           \
-    X(DT_Q5_0) X(DT_Q5_1) X(DT_Q8_0) X(DT_Q2_K) X(DT_Q3_K) X(DT_Q4_K) X(DT_Q5_K) X(DT_Q6_K) X(DT_IQ4_NL) \
-        X(DT_IQ4_XS)
+#define FOR_QUANTIZED(X) \
+    X(DT_Q4_0)           \
+    X(DT_Q4_1)           \
+    X(DT_Q5_0)           \
+    X(DT_Q5_1) X(DT_Q8_0) X(DT_Q2_K) X(DT_Q3_K) X(DT_Q4_K) X(DT_Q5_K) X(DT_Q6_K) X(DT_IQ4_NL) X(DT_IQ4_XS)
 
 /* Element e of a block of any quantized type. */
 DEVICE float widened(const Matrix &m, size_t block, unsigned e) {

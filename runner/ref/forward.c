@@ -150,8 +150,15 @@ static void add_share(RouteShare *share, const float *logits, const float *weigh
         all += e;
         if (weights[i] != -1) chosen += e;
     }
-    share->sum += chosen / all;
+    share->sum += (uint64_t)(chosen / all * 0x1p32);
     share->count++;
+}
+
+void route_share_add(RouteShare *share, const float *logits, const ModelParams *p) {
+    float weights[REF_MAX_EXPERTS];
+    memcpy(weights, logits, p->n_experts * sizeof *weights);
+    route(weights, p->n_experts, p->n_experts_used, p->norm_topk_prob);
+    add_share(share, logits, weights, p->n_experts);
 }
 
 static void route_token(RefState *s, float *row) {

@@ -32,7 +32,7 @@ typedef struct Activations {
 
 /* How much of the router's probability the chosen experts hold, over tokens and layers. */
 typedef struct RouteShare {
-    double sum;
+    uint64_t sum; /* in units of 2^-32: integers, so that the order of tokens and layers changes nothing */
     uint64_t count;
 } RouteShare;
 
@@ -52,6 +52,8 @@ typedef struct RefState {
 int ref_open(RefState *out, const ModelParams *params, const Weights *weights, const RopeTable *rope,
              RunnerOptions options, Arena *arena, const Allocator *allocator, Error *err) MUST_CHECK;
 void ref_close(RefState *s);
+/* Adds a token of a layer, whose router gave these logits [n_experts]. */
+void route_share_add(RouteShare *share, const float *logits, const ModelParams *p);
 /* The bytes of working memory that ref_open will ask for, the cache excluded. quantized: are any weights?
  * false: more than this machine can address. */
 bool ref_work_bytes(uint64_t *out, const ModelParams *p, bool quantized, RunnerOptions options);

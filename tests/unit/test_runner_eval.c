@@ -80,10 +80,12 @@ Test(runner_eval, means_and_quantiles) {
     EvalMean m = eval_mean(v, 4);
     near(m.mean, 2.5, "mean");
     near(m.error, 1.96 * sqrt(5.0 / 3 / 4), "error");
+    near(eval_standard_error(v, 4), sqrt(5.0 / 3 / 4), "standard error");
     near(eval_quantile(v, 4, 0.5), 2, "half");
     near(eval_quantile(v, 4, 0.99), 4, "nearly all");
     near(eval_quantile(v, 4, 0), 1, "none");
     cr_assert_eq(eval_mean(v, 1).error, 0);
+    cr_assert_eq(eval_standard_error(v, 0), 0);
     cr_assert_eq(eval_mean(v, 0).mean, 0);
 }
 

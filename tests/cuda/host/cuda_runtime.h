@@ -3,7 +3,8 @@
  * A block's threads are fibers of one thread of the host, which take turns at barriers and at exchanges
  * within a warp: in the order of their numbers, backwards, or shuffled (recast_cuda_host_order). A kernel
  * that forgets a barrier gives other bits in one of these orders; one that not all threads reach ends the
- * program. What this can't show: races between blocks, and the memory model of a real device. */
+ * program. A kernel can be made to fail while it runs (recast_cuda_host_fail). What this can't show: races
+ * between blocks, and the memory model of a real device. */
 #ifndef RECAST_TESTS_CUDA_HOST_CUDA_RUNTIME_H
 #define RECAST_TESTS_CUDA_HOST_CUDA_RUNTIME_H
 
@@ -51,7 +52,6 @@ extern uint4 *dynamic_shared;
 void __syncthreads();
 /* Gives a warp's 32 lanes what each of them put in; the pointer holds until the next exchange. */
 const uint64_t *host_exchange(uint64_t mine);
-uint16_t host_f16(float f);
 
 inline void __syncwarp() {
     host_exchange(0);
@@ -97,6 +97,19 @@ inline uint32_t __byte_perm(uint32_t x, uint32_t y, uint32_t s) {
     return r;
 }
 
+/* See mma in runner/cuda/gpu.cuh: element k of row g of a is byte k % 4 of lane 4g + k / 4. */
+inline void host_mma(int (&sums)[4], uint32_t upper, uint32_t lower, uint32_t b) {
+    const unsigned lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    uint64_t rows[4], columns[2][4];
+    memcpy(rows, host_exchange(upper | (uint64_t)lower << 32) + 4 * g, sizeof rows);
+    const uint64_t *all = host_exchange(b);
+    memcpy(columns[0], all + 4 * (2 * t), sizeof columns[0]);
+    memcpy(columns[1], all + 4 * (2 * t + 1), sizeof columns[1]);
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++)
+            sums[i] = __dp4a((int)(rows[k] >> i / 2 * 32), (int)columns[i % 2][k], sums[i]);
+}
+
 template <class T> T __ldg(const T *p) {
     return *p;
 }
@@ -109,7 +122,13 @@ inline int atomicMin(int *at, int v) {
 
 /* ---- the run time: memory is the host's, a stream runs at once or is recorded ---- */
 
-enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation = 2, cudaErrorNotSupported = 801 };
+enum cudaError_t {
+    cudaSuccess,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorIllegalAddress = 700,
+    cudaErrorNotSupported = 801
+};
 enum { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
 enum { cudaStreamCaptureModeThreadLocal, cudaStreamNonBlocking = 1 };
 enum { cudaFuncAttributeMaxDynamicSharedMemorySize, cudaLaunchAttributeProgrammaticStreamSerialization };

@@ -219,7 +219,15 @@ static void run_block(const std::vector<unsigned> &order) {
     }
 }
 
+/* A kernel that fails while it runs: what follows it does nothing, and who waits next is told. */
+static struct {
+    int countdown; /* 0: none will */
+    bool failed;
+} trouble;
+
 static void run_grid(const cudaLaunchConfig_t &config, const std::function<void()> &thread) {
+    if (trouble.failed) return;
+    if (trouble.countdown && --trouble.countdown == 0) trouble.failed = true;
     gridDim = config.gridDim;
     blockDim = config.blockDim;
     block.threads = config.blockDim.x;
@@ -239,6 +247,11 @@ static void run_grid(const cudaLaunchConfig_t &config, const std::function<void(
 extern "C" __attribute__((visibility("default"))) void recast_cuda_host_order(int order, uint64_t seed) {
     block.order = order;
     block.random = seed | 1;
+}
+
+/* The n-th kernel from now on fails. */
+extern "C" __attribute__((visibility("default"))) void recast_cuda_host_fail(int n) {
+    trouble = {n, false};
 }
 
 /* ---- the run time ---- */
@@ -290,7 +303,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
-    return cudaSuccess;
+    return trouble.failed ? cudaErrorIllegalAddress : cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int) {
     stream->recording = new HostWork;

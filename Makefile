@@ -184,6 +184,7 @@ install: all ## install the program and its recipes under PREFIX (default /usr/l
 	install -D -m 755 $(BUILD)/recast $(DESTDIR)$(PREFIX)/bin/recast
 	$(if $(wildcard $(BUILD)/recast_cuda.so),install -D -m 755 $(BUILD)/recast_cuda.so $(DESTDIR)$(PREFIX)/lib/recast/recast_cuda.so)
 	install -d $(DESTDIR)$(PREFIX)/share/recast/recipes
+	install -m 644 packager/card.md $(DESTDIR)$(PREFIX)/share/recast
 	install -m 644 recipes/*.json packager/gpus.json $(DESTDIR)$(PREFIX)/share/recast/recipes
 	install -D -m 644 docs/recast.1 $(DESTDIR)$(PREFIX)/share/man/man1/recast.1
 	install -D -m 644 cli/recast.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/recast
@@ -203,17 +204,20 @@ $(BUILD)/obj/%.o: %.c
 	@$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
-# Tables that the program carries: ROOM/NAME.json becomes the array ROOM_NAME_json.
+# Tables and texts that the program carries: ROOM/NAME.json becomes the array ROOM_NAME_json, NAME.md ROOM_NAME_md.
 data_recipes  := $(BUILD)/obj/recipes/releases.json.o
-data_packager := $(BUILD)/obj/packager/gpus.json.o
-$(BUILD)/obj/%.json.c: %.json
-	@mkdir -p $(@D)
-	$(Q){ echo "extern const unsigned char $(subst /,_,$*)_json[]; extern const unsigned long $(subst /,_,$*)_json_size;"; \
-	    echo "const unsigned char $(subst /,_,$*)_json[] = {"; od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; \
-	    echo "}; const unsigned long $(subst /,_,$*)_json_size = sizeof $(subst /,_,$*)_json;"; } >$@
-.PRECIOUS: $(BUILD)/obj/%.json.c
-$(BUILD)/obj/%.json.o: $(BUILD)/obj/%.json.c
-	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
+data_packager := $(BUILD)/obj/packager/gpus.json.o $(BUILD)/obj/packager/card.md.o
+define embed_rule
+$(BUILD)/obj/%.$(1).c: %.$(1)
+	@mkdir -p $$(@D)
+	$$(Q){ echo "extern const unsigned char $$(subst /,_,$$*)_$(1)[]; extern const unsigned long $$(subst /,_,$$*)_$(1)_size;"; \
+	    echo "const unsigned char $$(subst /,_,$$*)_$(1)[] = {"; od -An -v -tx1 $$< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; \
+	    echo "}; const unsigned long $$(subst /,_,$$*)_$(1)_size = sizeof $$(subst /,_,$$*)_$(1);"; } >$$@
+.PRECIOUS: $(BUILD)/obj/%.$(1).c
+$(BUILD)/obj/%.$(1).o: $(BUILD)/obj/%.$(1).c
+	$$(Q)$$(CC) $$(ALL_CFLAGS) -c $$< -o $$@
+endef
+$(foreach kind,json md,$(eval $(call embed_rule,$(kind))))
 
 define room_rule
 $(BUILD)/lib/$(1).a: $$(call objects,$(1)) $$(data_$(1))

@@ -47,7 +47,7 @@ dd_direct() { # one file after the other, as a disk likes it best
         dd if="$f" of="$out/$(basename "$f")" bs=4M iflag=direct oflag=direct status=none || return 1
     done
 }
-convert() { $memory "$recast" convert "$@" -q >/dev/null; }
+convert() { $memory "$recast" convert "$@" --replace -q >/dev/null; }
 pinned() { convert "$work/pinned.json" -o "$out/x.gguf"; }
 unpinned() { convert "$checkpoint" -o "$out/x.gguf" --type bf16; }
 no_hash() { convert "$checkpoint" -o "$out/x.gguf" --type bf16 --no-hash; }

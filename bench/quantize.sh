@@ -52,7 +52,7 @@ factor() { # A B: A / B
     if [ "$1" = 0 ] || [ "$2" = 0 ]; then printf '      '; else printf '%3d.%01d x' $(($1 / $2)) $((10 * $1 / $2 % 10)); fi
 }
 
-ours() { "$recast" convert "$work/base.gguf" -o "$work/out.gguf" --type "$1" --no-hash --threads "$threads" -q >/dev/null; }
+ours() { "$recast" convert "$work/base.gguf" -o "$work/out.gguf" --replace --type "$1" --no-hash --threads "$threads" -q >/dev/null; }
 theirs() { "$LLAMA_QUANTIZE" "$work/base.gguf" "$work/out.gguf" "$1" "$threads" >/dev/null 2>&1; }
 copy() { cp --reflink=never "$work/base.gguf" "$work/out.gguf"; }
 
@@ -73,7 +73,7 @@ for type in ${TYPES:-Q4_0 Q8_0 Q2_K Q3_K_M Q4_K_M Q5_K_M Q6_K IQ4_NL IQ4_XS}; do
     printf '  %s\n' "$(factor "$mine" "$copied")"
 done
 
-whole() { "$recast" convert "$checkpoint" -o "$work/out.gguf" --type q4_k_m --threads "$threads" -q >/dev/null; }
+whole() { "$recast" convert "$checkpoint" -o "$work/out.gguf" --replace --type q4_k_m --threads "$threads" -q >/dev/null; }
 two_steps() {
     "${PYTHON:-python3}" "$LLAMA_CPP/convert_hf_to_gguf.py" "$checkpoint" --outfile "$work/out-f.gguf" --outtype bf16 >/dev/null 2>&1 &&
         "$LLAMA_QUANTIZE" "$work/out-f.gguf" "$work/out.gguf" Q4_K_M "$threads" >/dev/null 2>&1

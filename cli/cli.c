@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { MAX_SPECS = 48 };
 
@@ -22,7 +23,8 @@ static void print_help(const Command *command, const OptionSpec *specs, size_t n
     printf("recast %s -- %s\n\nusage: recast %s\n", command->name, command->summary, command->usage);
     if (command->details) printf("\n%s\n", command->details);
     printf("\noptions:\n");
-    for (size_t i = 0; i < n_specs; i++) print_option(&specs[i]);
+    for (size_t i = 0; i < n_specs; i++)
+        if (specs[i].help) print_option(&specs[i]);
     printf("\nexamples:\n%s", command->examples);
 }
 
@@ -55,6 +57,22 @@ int cli_parse(Cli *cli, int argc, char **argv, const OptionSpec *specs, size_t n
         return error_set(err, ERR_USAGE, "--progress %s: line, json and none are offered", form);
     cli->progress = progress_line_progress(cli->line);
     return 0;
+}
+
+int cli_check_new(const char *path, Error *err) {
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return 0;
+    return error_set(err, ERR_IO, "%s exists: give another -o, or --replace to write it anew", path);
+}
+
+void cli_name_flag(Error *err, const char *phrase, const char *flag) {
+    char *at = strstr(err->message, phrase);
+    size_t n = strlen(flag) + 3, end = at ? strlen(at) + 1 : 0;
+    if (!at || strlen(err->message) + n >= sizeof err->message) return;
+    at += strlen(phrase);
+    memmove(at + n, at, end - strlen(phrase));
+    at[0] = ' ', at[1] = '(', at[n - 1] = ')';
+    memcpy(at + 2, flag, n - 3);
 }
 
 void cli_end_progress(Cli *cli) {

@@ -65,6 +65,12 @@ int cli_print_json(cJSON *document, Error *err) MUST_CHECK;
 void cli_print_safe(const char *text, size_t length);
 /* "3.74 GB" in decimal units. */
 const char *human_bytes(uint64_t bytes, char buf[32]);
+/* ERR_IO if there is a file of that name already (a device is fine): what took hours must not be overwritten
+ * by a slip of the hand. The command has an option --replace. */
+int cli_check_new(const char *path, Error *err) MUST_CHECK;
+/* A lower room's message says what to ask for ("ask to replace it"); behind that, " (--flag)" says how here.
+ */
+void cli_name_flag(Error *err, const char *phrase, const char *flag);
 /* Ends the progress line, if one is shown. */
 void cli_end_progress(Cli *cli);
 

@@ -1,5 +1,5 @@
 /* cmd_build.c -- the main job. */
-#include "cli/cli.h"
+#include "cli/device_option.h"
 #include "cli/dry_run.h"
 #include "cli/pipeline.h"
 #include <stdio.h>
@@ -49,7 +49,7 @@ static void say(const char *text) {
 }
 
 static DryRun dry_run_of(const BuildResult *r) {
-    return (DryRun){.estimate = r->estimate, .how = r->proof_how, .path = r->directory};
+    return (DryRun){.estimate = r->estimate, .how = r->proof_how, .path = r->directory, .extras = &r->extras};
 }
 
 static void print_plan(const BuildResult *r) {
@@ -62,6 +62,10 @@ static void print_plan(const BuildResult *r) {
     printf("\nwould be written to %s:\n", r->directory);
     for (size_t i = 0; i < r->n_files; i++)
         printf("  %9s  %s\n", human_bytes(r->files[i].size, size), r->files[i].path);
+    printf("  about %s beside them: card, manifest, sums, recipe, provenance, bill of materials, hashes of "
+           "tensors, signatures\n",
+           human_bytes(r->extras.evidence, size));
+    if (r->extras.archive) printf("packed: at most %s more\n", human_bytes(r->extras.archive, size));
 }
 
 static int print_result_json(const BuildResult *r, bool dry, Error *err) {
@@ -115,6 +119,8 @@ static void print_failed(const Cli *cli, const Report *report) {
 
 static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
     char cache[4096];
+    const char *device = NULL;
+    DeviceLine line = {.cli = cli};
     OptionList sets = {.count = 0};
     float journal = 10;
     BuildOptions o = {
@@ -133,9 +139,13 @@ static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
          "how often to note how far it is, for going on after a kill (10; 0: never)", &journal},
         {"--no-generate", 0, OPTION_FLAG, NULL, "don't generate: those checks are then \"not run\"",
          &o.no_generate},
+        DEVICE_OPTION(device),
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
+    TRY(device_option_parse(&o.device.kind, device, err));
+    o.device.opened = device_line_opened;
+    o.device.context = &line;
     o.recipe_path = cli->args.items[0];
     o.n_sets = sets.count;
     o.threads = cli->threads;

@@ -4,8 +4,10 @@
 #include "cli/fallbacks.h"
 #include "cli/merge_report.h"
 #include "convert/parts.h"
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static bool ends_with(const char *s, const char *tail) {
     size_t n = strlen(s), m = strlen(tail);
@@ -57,11 +59,12 @@ static void say(const char *text) {
     fputs(text, stderr);
 }
 
-int convert_settle(Settled *out, Cli *cli, const ConvertArgs *a, const Subject *s, Error *err) {
+int convert_settle(Settled *out, Cli *cli, const ConvertArgs *a, const Subject *s, bool in_pass, Error *err) {
     ProofOptions options = {.recipe = s->recipe,
                             .commit = s->commit,
                             .plan_only = a->dry_run,
                             .no_hash = a->no_hash,
+                            .in_pass = in_pass,
                             .threads = cli->threads,
                             .progress = &cli->progress,
                             .say = cli->quiet ? NULL : say};
@@ -81,6 +84,34 @@ static int choose_output(ConvertArgs *a, const char *path, Error *err) {
     return n == 1 ? 0 : error_set(err, ERR_USAGE, "%s has %zu outputs: choose one by --output N", path, n);
 }
 
+/* Is `path` called like a file of another format? A directory of that name would surprise. */
+static bool is_other_file(const char *path) {
+    static const char *const endings[] = {".gguf", ".ggml", ".bin", ".safetensors", ".pt",  ".pth",
+                                          ".onnx", ".json", ".zip", ".tar",         ".zst", ".gz"};
+    size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t m = strlen(endings[i]);
+        if (n > m && !strcasecmp(path + n - m, endings[i])) return true;
+    }
+    return false;
+}
+
+/* The Hugging Face form goes into a directory that is new, or empty. */
+static int check_directory(const char *path, Error *err) {
+    if (is_other_file(path))
+        return error_set(
+            err, ERR_USAGE,
+            "%s: a GGUF is called NAME.gguf, and a directory for the Hugging Face form has no such "
+            "ending",
+            path);
+    DIR *entries = opendir(path);
+    size_t count = 0;
+    for (struct dirent *e; entries && (e = readdir(entries));)
+        count += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+    if (entries) closedir(entries);
+    return count ? error_set(err, ERR_IO, "%s exists: give another -o, or remove it first", path) : 0;
+}
+
 static int convert(Cli *cli, ConvertArgs *a, Error *err) {
     const char *path = cli->args.items[0];
     Subject s;
@@ -94,13 +125,16 @@ static int convert(Cli *cli, ConvertArgs *a, Error *err) {
                               .restart = a->restart,
                               .progress = &cli->progress};
     int code = 0;
+    if (s.stack.lora && !cli->quiet) merge_report_warn(s.stack.lora->lora);
     if (s.recipe && (a->type || a->split))
         code = error_set(err, ERR_USAGE, "--%s is not for recipes: use --set outputs[%u].%s=...",
                          a->type ? "type" : "split", a->output - 1, a->type ? "type" : "split");
     else if (s.recipe && a->out && gguf != ends_with(a->out, ".gguf"))
         code = error_set(err, ERR_USAGE, "output %u is %s, so OUT must %s", a->output,
                          gguf ? "a GGUF" : "the Hugging Face form", gguf ? "end in .gguf" : "be a directory");
+    if (!code && !gguf && a->out) code = check_directory(a->out, err);
     if (!code) code = gguf ? convert_gguf(cli, a, &s, options, err) : convert_hf(cli, a, &s, options, err);
+    if (code) cli_name_flag(err, "ask to requantize", "--requantize");
     subject_close(&s);
     return code;
 }
@@ -157,6 +191,8 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
          &a.no_hash},
         {"--dry-run", 0, OPTION_FLAG, NULL, "print the plan: files, passes, memory and space; make nothing",
          &a.dry_run},
+        {"--replace", 0, OPTION_FLAG, NULL, "a GGUF that exists is written anew", &a.replace},
+        {"--force", 0, OPTION_FLAG, NULL, NULL, &a.replace},
         {"--restart", 0, OPTION_FLAG, NULL, "begin anew, whatever a killed run has left", &a.restart},
         {"--journal", 0, OPTION_FLOAT, "SECONDS",
          "how often to note how far it is, for going on after a kill (10; 0: never)", &a.journal},
@@ -180,6 +216,7 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
     if ((a.part || a.join) && (a.hash || !a.out || (a.part && a.join)))
         return error_set(err, ERR_USAGE, "--part I/N, then --join, each with -o OUT");
     if (!a.base) return convert(cli, &a, err);
+    if (a.out && !a.replace) TRY(cli_check_new(a.out, err));
     ExecuteOptions options = {.threads = cli->threads, .no_hash = a.no_hash, .progress = &cli->progress};
     return convert_adapter(cli, &a, cli->args.items[0], options, err);
 }

@@ -31,6 +31,12 @@ static EvalMean all(const Evaluation *e, size_t model, EvalFigure figure) {
     return mean(e, model, figure, 0, UINT32_MAX, &n);
 }
 
+/* Of the mean of -log p. */
+static double standard_error(const Evaluation *e, size_t model) {
+    return eval_standard_error(e->values,
+                               eval_text_figures(e->values, e->text, model, eval_nll, 0, UINT32_MAX));
+}
+
 static double quantile(const Evaluation *e, EvalFigure figure, double q) {
     size_t n = eval_text_figures(e->values, e->text, 1, figure, 0, UINT32_MAX);
     return eval_quantile(e->values, n, q);
@@ -46,10 +52,11 @@ static bool next_bucket(uint32_t *from, uint32_t *to, uint32_t window) {
 /* ---- text ---- */
 
 static void print_perplexity(const Evaluation *e, size_t model, const char *name) {
-    EvalMean nll = all(e, model, eval_nll), entropy = all(e, model, eval_entropy);
-    printf("%-10s  perplexity %.4f (%.4f to %.4f), %.5f nats a token, entropy %.4f\n", name,
-           strict_exp(nll.mean), strict_exp(nll.mean - nll.error), strict_exp(nll.mean + nll.error), nll.mean,
-           entropy.mean);
+    EvalMean entropy = all(e, model, eval_entropy), nll = all(e, model, eval_nll);
+    double perplexity = strict_exp(nll.mean);
+    printf("%-10s  perplexity %.4f +/- %.4f (%.4f to %.4f), %.5f nats a token, entropy %.4f\n", name,
+           perplexity, perplexity * standard_error(e, model), strict_exp(nll.mean - nll.error),
+           strict_exp(nll.mean + nll.error), nll.mean, entropy.mean);
 }
 
 static void print_buckets(const Evaluation *e, const char *const *names) {
@@ -100,7 +107,9 @@ void eval_put_mean(cJSON *o, const char *key, EvalMean m) {
 static void put_model(cJSON *doc, const char *key, const Evaluation *e, size_t model) {
     cJSON *o = cJSON_AddObjectToObject(doc, key);
     EvalMean nll = all(e, model, eval_nll);
-    cJSON_AddNumberToObject(o, "perplexity", strict_exp(nll.mean));
+    double perplexity = strict_exp(nll.mean);
+    cJSON_AddNumberToObject(o, "perplexity", perplexity);
+    cJSON_AddNumberToObject(o, "perplexity_standard_error", perplexity * standard_error(e, model));
     eval_put_mean(o, "nll", nll);
     eval_put_mean(o, "entropy", all(e, model, eval_entropy));
     cJSON *list = cJSON_AddArrayToObject(o, "by_position");
@@ -180,13 +189,12 @@ typedef struct Input {
     Tokens tokens;
 } Input;
 
-static int plan_memory(const Cli *cli, MemoryPlan *plan, const EvalArgs *a, const Model *model,
+static int plan_memory(const Cli *cli, MemoryPlan *plan, EvalArgs *a, const Model *model,
                        const Model *against, Error *err) {
     if (against) TRY(memory_plan_add(plan, against, a->runner, false, err));
     TRY(memory_plan_add(plan, model, a->runner, false, err));
-    plan->sum.work += eval_room_bytes(&model->params, plan->n_runners, a->window);
-    memory_plan_say(cli, plan);
-    return 0;
+    memory_plan_room(plan, eval_room_bytes(&model->params, plan->n_runners, a->window));
+    return memory_plan_settle(cli, plan, &a->runner.device, err);
 }
 
 static int run_models(Cli *cli, EvalArgs *a, const Model *model, const Model *against, const Input *input,
@@ -200,11 +208,13 @@ static int run_models(Cli *cli, EvalArgs *a, const Model *model, const Model *ag
         fprintf(stderr, "recast eval: warning: windows of %u, but the model's context length is %u\n",
                 a->window, model->params.context);
     MemoryPlan memory = {0};
+    DeviceLine line = {.cli = cli, .plan = &memory};
     int code = against ? same_vocabulary(model, against, err) : 0;
     if (!code) code = plan_memory(cli, &memory, a, model, against, err);
     if (!code && against) code = runner_open(&runners[n], against, a->runner, NULL, err);
     if (!code && against) n++;
     if (!code) code = runner_open(&runners[n], model, a->runner, NULL, err);
+    for (size_t i = 0; !code && i <= n; i++) device_line_opened(&line, runners[i]);
     if (!code && a->passkey)
         code = eval_passkey(cli, a, runners, n + 1, input->tokenizer, &memory, err);
     else if (!code)
@@ -278,6 +288,7 @@ static int cmd_eval(Cli *cli, int argc, char **argv, Error *err) {
         {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f32 (default), f16 or q8_0", &a.kv},
         {"--activations", 0, OPTION_STRING, "TYPE", "that quantized weights meet: q8 (default) or f32",
          &a.activations},
+        DEVICE_OPTION(a.device),
         {"--set", 0, OPTION_LIST, "KEY=VALUE", "change a value of the recipe", &a.sets},
         {"--output", 0, OPTION_U32, "N", "the recipe's N-th output instead of the unconverted weights",
          &a.output},
@@ -286,6 +297,7 @@ static int cmd_eval(Cli *cli, int argc, char **argv, Error *err) {
     if (cli->done) return 0;
     TRY(check_args(&a, err));
     TRY(parse_types(&a, err));
+    TRY(device_option_parse(&a.runner.device, a.device, err));
     Subject s, other = {0};
     Input input = {0};
     tokens_init(&input.tokens, NULL);

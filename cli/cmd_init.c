@@ -112,7 +112,7 @@ static int init(Cli *cli, const cJSON *table, InitOptions *o, const char *path, 
 
 static int cmd_init(Cli *cli, int argc, char **argv, Error *err) {
     const char *path = NULL;
-    bool show = false;
+    bool show = false, replace = false;
     float factor = 0;
     InitOptions o = {.experts = 0};
     const OptionSpec specs[] = {
@@ -122,14 +122,17 @@ static int cmd_init(Cli *cli, int argc, char **argv, Error *err) {
          "yarn (default), linear or dynamic, if the context needs scaling", &o.rope},
         {"--factor", 0, OPTION_FLOAT, "X", "of the scaling (default: context / native context)", &factor},
         {"--name", 0, OPTION_STRING, "NAME", "what the variant is called", &o.name},
-        {"--output", 'o', OPTION_STRING, "R.json", "where to write the recipe (default: standard output)",
+        {"--out", 'o', OPTION_STRING, "R.json", "where to write the recipe (default: standard output)",
          &path},
+        {"--output", 0, OPTION_STRING, "R.json", NULL, &path}, /* what it was called before */
+        {"--replace", 0, OPTION_FLAG, NULL, "R.json may exist: it is replaced", &replace},
         {"--list", 0, OPTION_FLAG, NULL, "the releases that are known", &show},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 0, 1, err));
     if (cli->done) return 0;
     if (!show && !cli->args.count)
         return error_set(err, ERR_USAGE, "missing argument; usage: recast %s", cli->command->usage);
+    if (path && !replace) TRY(cli_check_new(path, err));
     o.factor = (double)factor;
     cJSON *table;
     TRY(releases_load(&table, err));

@@ -3,6 +3,7 @@
 #include "cli/inspect_adapter.h"
 #include "cli/value.h"
 #include "convert/provenance.h"
+#include "core/json.h"
 #include "model/proof.h"
 #include "packager/manifest.h"
 #include <stdio.h>
@@ -135,6 +136,7 @@ static int digest_or_reason(const Cli *cli, const Model *m, char hex[SHA256_HEX]
 static int inspect_text(Cli *cli, const Model *m, bool hashes, Error *err) {
     print_params(m);
     print_types(m);
+    TRY(inspect_adapters_print(m, err));
     TRY(print_provenance(m, err));
     if (hashes) {
         char hex[SHA256_HEX];
@@ -150,26 +152,6 @@ static int inspect_text(Cli *cli, const Model *m, bool hashes, Error *err) {
     if (hashes || cli->verbose) return print_tensors(cli, m, hashes, err);
     printf("\nrecast inspect -v lists the tensors, --hashes their SHA-256 too\n");
     return 0;
-}
-
-static cJSON *value_json(const GgufValue *v) {
-    switch (v->type) {
-    case GGUF_STRING: return cJSON_CreateString(v->string.data);
-    case GGUF_ARRAY: {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "of", gguf_type_name(v->array.type));
-        cJSON_AddNumberToObject(o, "count", (double)v->array.count);
-        return o;
-    }
-    case GGUF_F32: return cJSON_CreateNumber((double)v->f32);
-    case GGUF_F64: return cJSON_CreateNumber(v->f64);
-    case GGUF_BOOL: return cJSON_CreateBool(v->u != 0);
-    case GGUF_I8:
-    case GGUF_I16:
-    case GGUF_I32:
-    case GGUF_I64: return cJSON_CreateNumber((double)v->i);
-    default: return cJSON_CreateNumber((double)v->u);
-    }
 }
 
 static void add_params_json(cJSON *doc, const Model *m) {
@@ -192,15 +174,14 @@ static int inspect_json(Cli *cli, const Model *m, bool hashes, Error *err) {
     cJSON_AddStringToObject(doc, "form", m->form == FORM_GGUF ? "gguf" : "hf");
     if (m->form == FORM_GGUF && m->n_files > 1) cJSON_AddNumberToObject(doc, "shards", (double)m->n_files);
     add_params_json(doc, m);
+    int code = inspect_adapters_json(m, doc, err);
     cJSON *tensors = cJSON_AddArrayToObject(doc, "tensors");
-    int code = 0;
     for (size_t i = 0; !code && i < m->n_tensors; i++) {
         const Tensor *t = &m->tensors[i];
         cJSON *o = cJSON_CreateObject(), *shape = cJSON_AddArrayToObject(o, "shape");
         cJSON_AddStringToObject(o, "name", t->name);
         cJSON_AddStringToObject(o, "type", dtype_name(t->type));
-        for (uint32_t d = t->n_dims; d-- > 0;)
-            cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->dims[d]));
+        for (uint32_t d = t->n_dims; d-- > 0;) cJSON_AddItemToArray(shape, unsigned_json(t->dims[d]));
         char hex[SHA256_HEX];
         if (hashes) code = tensor_sha256(hex, t, err);
         if (hashes && !code) cJSON_AddStringToObject(o, "sha256", hex);
@@ -232,6 +213,18 @@ static bool is_package(const char *path) {
     return n > 0 && (size_t)n < sizeof manifest && stat(manifest, &st) == 0;
 }
 
+static void print_merged(const cJSON *lora) {
+    const cJSON *list = json_get(lora, "adapters"), *a;
+    cJSON_ArrayForEach(a, list) {
+        const cJSON *hash = json_get(a, "weights_sha256"), *scale = json_get(a, "scale");
+        if (!cJSON_IsString(hash)) continue;
+        printf("merged        adapter, sha256 ");
+        print_text(hash->valuestring);
+        if (cJSON_IsNumber(scale)) printf(", scale %.9g", scale->valuedouble);
+        printf("\n");
+    }
+}
+
 static void print_package(const Manifest *m) {
     char size[32];
     printf("package       ");
@@ -248,6 +241,7 @@ static void print_package(const Manifest *m) {
         print_text(c->new_value);
         printf("\n");
     }
+    print_merged(json_get(m->json, "lora"));
     for (size_t i = 0; i < m->n_artifacts; i++) {
         const Artifact *a = &m->artifacts[i];
         printf("artifact      ");

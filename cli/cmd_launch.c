@@ -45,45 +45,50 @@ static int plan_one(LaunchPlan *plan, Model **model, const char *path, Error *er
     return code;
 }
 
-/* Is `b` the better choice: one that fits over one that doesn't; the larger of two that fit, the smaller of
- * two that don't? */
-static bool better(const LaunchPlan *b, const LaunchPlan *a) {
-    if (b->fits != a->fits) return b->fits;
-    return b->fits ? b->weights > a->weights : b->weights < a->weights;
+/* A package's artifact with the plan for it. */
+typedef struct Choice {
+    LaunchPlan plan;
+    Model *model; /* NULL: none yet */
+    bool f32;
+} Choice;
+
+/* Is `b` the better choice: one that fits over one that doesn't; F32 last, since it takes twice the memory of
+ * BF16 and says nothing more; else the larger of two that fit, the smaller of two that don't? */
+static bool better(const Choice *b, const Choice *a) {
+    if (!a->model || b->plan.fits != a->plan.fits) return !a->model || b->plan.fits;
+    if (b->f32 != a->f32) return a->f32;
+    return b->plan.fits ? b->plan.weights > a->plan.weights : b->plan.weights < a->plan.weights;
 }
 
 /* The artifact of a package that suits the engine and the memory. */
 static int plan_package(LaunchPlan *plan, Model **model, const char *directory, Arena *arena, Error *err) {
     Manifest *m;
-    LaunchPlan asked = *plan;
-    int code = manifest_read(&m, directory, NULL, err);
-    *model = NULL;
+    Choice best = {.model = NULL};
+    bool gguf = launch_engine_takes_gguf(plan->engine);
+    TRY(manifest_read(&m, directory, NULL, err));
+    int code = 0;
     for (size_t i = 0; !code && i < m->n_artifacts; i++) {
         const Artifact *a = &m->artifacts[i];
-        LaunchPlan one = asked;
-        Model *opened;
-        if (!strcmp(a->format, "gguf") != launch_engine_takes_gguf(asked.engine)) continue;
+        Choice one = {.plan = *plan, .f32 = !strcmp(a->type, "f32")};
+        if (!strcmp(a->format, "gguf") != gguf) continue;
         char *path = arena_printf(arena, "%s/%s", directory, a->path);
-        code = path ? plan_one(&one, &opened, path, err) : error_memory(err, directory);
+        code = path ? plan_one(&one.plan, &one.model, path, err) : error_memory(err, directory);
         if (code) continue;
-        if (*model && !better(&one, plan)) {
-            model_close(opened);
-            continue;
-        }
-        model_close(*model);
-        *model = opened;
-        *plan = one;
-    }
-    if (code) {
-        model_close(*model);
-        *model = NULL;
-        return code;
+        bool wins = better(&one, &best);
+        model_close(wins ? best.model : one.model);
+        if (wins) best = one;
     }
     manifest_close(m);
-    if (*model) return 0;
-    return error_set(err, ERR_USAGE, "%s holds nothing that %s takes (%s)", directory,
-                     launch_engine_name(asked.engine),
-                     launch_engine_takes_gguf(asked.engine) ? "a GGUF" : "the Hugging Face form");
+    if (!code && !best.model)
+        code = error_set(err, ERR_USAGE, "%s holds nothing that %s takes (%s)", directory,
+                         launch_engine_name(plan->engine), gguf ? "a GGUF" : "the Hugging Face form");
+    if (code) {
+        model_close(best.model);
+        return code;
+    }
+    *model = best.model;
+    *plan = best.plan;
+    return 0;
 }
 
 static int print_json(const LaunchPlan *p, const Buffer *script, Error *err) {
@@ -166,7 +171,8 @@ static int cmd_launch(Cli *cli, int argc, char **argv, Error *err) {
         {"--context", 0, OPTION_U32, "N", "positions (default: the model's)", &plan.context},
         {"--import", 0, OPTION_STRING, "NAME",
          "ollama: link the file into its store, and make the model NAME if it runs", &import},
-        {"--output", 'o', OPTION_STRING, "FILE", "write the script there (default: standard output)", &path},
+        {"--out", 'o', OPTION_STRING, "FILE", "write the script there (default: standard output)", &path},
+        {"--output", 0, OPTION_STRING, "FILE", NULL, &path}, /* what it was called before */
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;

@@ -12,11 +12,6 @@ static int parse_activations(RunArgs *a, Error *err) {
     return 0;
 }
 
-static int parse_device(RunArgs *a, Error *err) {
-    if (device_by_name(&a->runner.device, a->device)) return 0;
-    return error_set(err, ERR_USAGE, "--device takes auto, cpu or cuda, not \"%s\"", a->device);
-}
-
 static int parse_kv(RunArgs *a, Error *err) {
     if (kv_type_by_name(&a->runner.kv, a->kv)) return 0;
     return error_set(err, ERR_USAGE, "--kv takes f32, f16 or q8_0, not \"%s\"", a->kv);
@@ -60,6 +55,7 @@ static int run_prompt(Cli *cli, RunArgs *a, const RunModel *m, const Tokens *pro
     Runner *runner = NULL;
     Generation *g = NULL;
     MemoryPlan memory = {0};
+    DeviceLine line = {.cli = cli, .plan = &memory};
     const char *warning = NULL;
     Answer answer;
     int code = answer_open(&answer, a, m->tokenizer, !cli->json, err);
@@ -67,9 +63,9 @@ static int run_prompt(Cli *cli, RunArgs *a, const RunModel *m, const Tokens *pro
     if (!code) code = choose_context(cli, a, &m->model->params, prompt->count, &warning, err);
     a->runner.threads = cli->threads;
     if (!code) code = memory_plan_add(&memory, m->model, a->runner, false, err);
-    if (!code) memory_plan_say(cli, &memory);
+    if (!code) code = memory_plan_settle(cli, &memory, &a->runner.device, err);
     if (!code) code = runner_open(&runner, m->model, a->runner, NULL, err);
-    if (!code) run_print_device(cli, runner);
+    if (!code) device_line_opened(&line, runner);
     if (!code)
         code = generate(&g, runner, prompt->ids, prompt->count, a->sample, answer_options(&answer, a, a->n),
                         NULL, err);
@@ -140,8 +136,7 @@ static int check_args(const Cli *cli, const RunArgs *a, Error *err) {
 }
 
 static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
-    RunArgs a = {
-        .n = RUN_TOKENS_ABSENT, .kv = "f16", .activations = "q8", .device = "auto", .sample = {.top_p = 1}};
+    RunArgs a = {.n = RUN_TOKENS_ABSENT, .kv = "f16", .activations = "q8", .sample = {.top_p = 1}};
     const OptionSpec specs[] = {
         {"--prompt", 'p', OPTION_STRING, "TEXT",
          "what to continue (special tokens as <|im_start|> are understood)", &a.prompt},
@@ -173,8 +168,7 @@ static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
         {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f16 (default), f32 or q8_0", &a.kv},
         {"--activations", 0, OPTION_STRING, "TYPE", "that quantized weights meet: q8 (default) or f32",
          &a.activations},
-        {"--device", 0, OPTION_STRING, "NAME",
-         "auto (default: a GPU if there is one), cpu or cuda; changes no bit (docs/cuda.md)", &a.device},
+        DEVICE_OPTION(a.device),
         {"--rope-length", 0, OPTION_U32, "L", "dynamic RoPE: one table, for length L", &a.runner.rope_length},
         {"--recompute", 0, OPTION_FLAG, NULL,
          "run the whole sequence for each token (dynamic RoPE as transformers does it)", &a.recompute},
@@ -191,7 +185,7 @@ static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     TRY(check_args(cli, &a, err));
-    TRY(parse_device(&a, err));
+    TRY(device_option_parse(&a.runner.device, a.device, err));
     TRY(parse_kv(&a, err));
     TRY(parse_activations(&a, err));
     Subject s;
@@ -201,6 +195,7 @@ static int cmd_run(Cli *cli, int argc, char **argv, Error *err) {
     Model *beside = NULL;
     int code = adapters_open(&beside, s.model, &a.adapters, err);
     if (beside) s.model = beside;
+    if (!code && s.model->lora) code = adapters_ready(cli, s.model, err);
     if (!code) code = vocab_open(&vocab, s.model, NULL, err);
     if (!code) code = tokenizer_open(&tokenizer, vocab, NULL, err);
     RunModel m = {.model = s.model, .tokenizer = tokenizer};

@@ -10,7 +10,7 @@
 enum { LARGEST_TEXT = 256 << 20 };
 
 typedef struct SweepArgs {
-    const char *text, *experts, *rope, *windows, *kv, *html, *csv, *picture;
+    const char *text, *experts, *rope, *windows, *kv, *device, *html, *csv, *picture;
     uint32_t max_tokens;
     bool no_speed;
     SweepOptions options;
@@ -79,6 +79,11 @@ static int take_experts(Sweep *s, const char *word, const void *rope, Error *err
 static int take_rope(Sweep *s, const char *word, const void *experts, Error *err) {
     const char *colon = strchr(word, ':');
     char *end = NULL;
+    const char *type = arena_printf(s->arena, "%.*s", (int)strcspn(word, ":"), word);
+    if (!type) return error_memory(err, "--rope");
+    if (rope_type_by_name(type) == ROPE_UNKNOWN)
+        return error_set(err, ERR_USAGE, "--rope %s: default, linear:X, dynamic:X and yarn:X are offered",
+                         word);
     if (colon) strtod(colon + 1, &end);
     if (colon && (end == colon + 1 || *end))
         return error_set(err, ERR_USAGE, "--rope %s: a number is expected behind the colon, as in yarn:4",
@@ -139,16 +144,15 @@ static int report(Cli *cli, const Sweep *s, const SweepArgs *a, Error *err) {
 }
 
 /* All settings are there at the same time, each with its own cache; the weights are the same. */
-static int plan_memory(const Cli *cli, Sweep *s, const SweepArgs *a, Error *err) {
+static int plan_memory(const Cli *cli, Sweep *s, SweepArgs *a, Error *err) {
     RunnerOptions options = a->options.runner;
     options.context = sweep_context(s);
     for (size_t i = 0; i < s->n_settings; i++) {
         const Model *m = s->settings[i].model;
         TRY(memory_plan_add(&s->memory, m ? m : s->model, options, i > 0, err));
     }
-    s->memory.sum.work += eval_room_bytes(&s->model->params, s->n_settings, options.context);
-    memory_plan_say(cli, &s->memory);
-    return 0;
+    memory_plan_room(&s->memory, eval_room_bytes(&s->model->params, s->n_settings, options.context));
+    return memory_plan_settle(cli, &s->memory, &a->options.runner.device, err);
 }
 
 /* A window of n_tokens or fewer may reach behind a setting's context, where it says nothing of the setting.
@@ -166,6 +170,7 @@ static void warn_long_windows(const Cli *cli, const Sweep *s, size_t n_tokens) {
 
 static int sweep(Cli *cli, const Model *model, SweepArgs *a, Error *err) {
     Sweep s = {.model = model};
+    DeviceLine line = {.cli = cli, .plan = &s.memory};
     Tokens tokens;
     tokens_init(&tokens, NULL);
     TRY(arena_open(&s.arena, NULL, err));
@@ -175,6 +180,7 @@ static int sweep(Cli *cli, const Model *model, SweepArgs *a, Error *err) {
     if (!code)
         warn_long_windows(cli, &s,
                           a->max_tokens && a->max_tokens < tokens.count ? a->max_tokens : tokens.count);
+    a->options.device = &line;
     if (!code) code = plan_memory(cli, &s, a, err);
     if (!code) code = sweep_measure(&s, tokens.ids, tokens.count, a->options, err);
     if (!code) code = report(cli, &s, a, err);
@@ -199,6 +205,7 @@ static int cmd_sweep(Cli *cli, int argc, char **argv, Error *err) {
         {"--tokens", 'n', OPTION_U32, "N", "only the first N tokens of the text", &a.max_tokens},
         {"--no-speed", 0, OPTION_FLAG, NULL, "don't measure tokens a second", &a.no_speed},
         {"--kv", 0, OPTION_STRING, "TYPE", "of the KV cache: f32 (default), f16 or q8_0", &a.kv},
+        DEVICE_OPTION(a.device),
         {"--html", 0, OPTION_STRING, "FILE", "one page with pictures", &a.html},
         {"--picture", 0, OPTION_STRING, "FILE.svg",
          "the pictures alone, without speeds, for a model card (package.sweep of a recipe)", &a.picture},
@@ -209,6 +216,7 @@ static int cmd_sweep(Cli *cli, int argc, char **argv, Error *err) {
     if (!a.text) return error_set(err, ERR_USAGE, "--text FILE is missing");
     if (!kv_type_by_name(&a.options.runner.kv, a.kv))
         return error_set(err, ERR_USAGE, "--kv takes f32, f16 or q8_0, not \"%s\"", a.kv);
+    TRY(device_option_parse(&a.options.runner.device, a.device, err));
     a.options.runner.threads = cli->threads;
     a.options.speed = !a.no_speed;
     a.options.max_tokens = a.max_tokens;

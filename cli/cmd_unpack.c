@@ -63,6 +63,7 @@ static int cmd_unpack(Cli *cli, int argc, char **argv, Error *err) {
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     const char *path = cli->args.items[0];
+    o.threads = cli->threads;
     if (limit) TRY(read_limit(&o.max_size, limit, err));
     if (archive_kind(path) == ARCHIVE_NONE)
         return error_set(err, ERR_USAGE, "%s: an archive of a package is called NAME.zip or NAME.tar.zst",
@@ -70,6 +71,7 @@ static int cmd_unpack(Cli *cli, int argc, char **argv, Error *err) {
     if (!directory) directory = default_name(path, name, sizeof name);
     if (!directory) return error_set(err, ERR_USAGE, "-o is missing: where the package goes");
     int code = archive_unpack(&result, path, directory, &o, err);
+    if (code) cli_name_flag(err, "ask to replace it", "--replace");
     cli_end_progress(cli);
     return code ? code : print_unpacked(cli, path, directory, &result, err);
 }

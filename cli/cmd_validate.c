@@ -1,5 +1,5 @@
 /* cmd_validate.c -- all checks that apply to an artifact or a package. */
-#include "cli/cli.h"
+#include "cli/device_option.h"
 #include "cli/trust.h"
 #include "cli/unpacked.h"
 #include "core/json.h"
@@ -53,8 +53,10 @@ static int validate(Cli *cli, const char *path, ValidateOptions *options, const 
 }
 
 static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
-    const char *source_path = NULL, *recipe_path = NULL, *require = NULL, *report_path = NULL;
+    const char *source_path = NULL, *recipe_path = NULL, *require = NULL, *report_path = NULL, *device = NULL;
     OptionList sets = {.count = 0}, adapters = {.count = 0};
+    DeviceLine line = {.cli = cli};
+    DeviceChoice choice = {.opened = device_line_opened, .context = &line};
     Trust trust = {0};
     Unpacked unpacked = {0};
     const OptionSpec specs[] = {
@@ -69,18 +71,22 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
         TRUST_OPTIONS(trust),
         {"--report", 0, OPTION_STRING, "FILE", "write the report there (NAME.xml: JUnit; with --json: JSON)",
          &report_path},
+        DEVICE_OPTION(device),
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     if (sets.count && !recipe_path)
         return error_set(err, ERR_USAGE, "--set changes the recipe of --recipe, and none is given");
     if (require) TRY(validate_groups_known(require, err));
+    TRY(device_option_parse(&choice.kind, device, err));
     warn_interrupted_edit(cli, cli->args.items[0]);
     Model *source = NULL;
     Recipe *recipe = NULL;
     const char *path = cli->args.items[0];
     int code = trust_open(&trust, err);
-    if (!code) code = unpacked_open(&unpacked, &path, &(ArchiveOptions){.progress = &cli->progress}, err);
+    if (!code)
+        code = unpacked_open(&unpacked, &path,
+                             &(ArchiveOptions){.threads = cli->threads, .progress = &cli->progress}, err);
     if (!code && recipe_path) code = recipe_load(&recipe, recipe_path, sets.items, sets.count, NULL, err);
     if (!code && recipe) code = recipe_set_adapters(recipe, adapters.items, adapters.count, err);
     if (!code && source_path) code = model_open(&source, source_path, NULL, err);
@@ -94,6 +100,7 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
                                .n_ignored = trust.ignored.count,
                                .ignored = trust.ignored.items,
                                .evidence = unpacked.evidence,
+                               .device = choice,
                                .threads = cli->threads,
                                .progress = &cli->progress};
     if (!code) code = validate(cli, path, &options, require, report_path, err);

@@ -1,6 +1,7 @@
 /* convert_adapter.c -- `recast convert ADAPTER --base CHECKPOINT -o A.gguf`: an adapter to be kept beside the
  * model. */
 #include "cli/convert_job.h"
+#include "cli/merge_report.h"
 #include "convert/produce.h"
 #include "model/lora_gguf.h"
 #include <string.h>
@@ -26,7 +27,8 @@ static int write_adapter(Cli *cli, const ConvertArgs *a, const Views *v, Execute
     int code = convert_execute(&p->conversion, options, err);
     NamedResult file = {a->out ? a->out : "(hash only)", p->conversion.outputs[0].result};
     production_close(p);
-    return code ? code : convert_print(cli, NULL, &file, 1, NULL, NULL, NULL, err);
+    if (code || convert_is_silent(cli, a)) return code;
+    return convert_print(cli, NULL, &file, 1, NULL, NULL, NULL, err);
 }
 
 int convert_adapter(Cli *cli, const ConvertArgs *a, const char *adapter, ExecuteOptions options, Error *err) {
@@ -38,6 +40,7 @@ int convert_adapter(Cli *cli, const ConvertArgs *a, const char *adapter, Execute
         return error_set(err, ERR_USAGE,
                          "an adapter takes -o OUT.gguf or --hash, and no other option than --base");
     int code = open_views(&v, adapter, a->base, err);
+    if (!code && !cli->quiet) merge_report_warn(v.lora->lora);
     if (!code) code = write_adapter(cli, a, &v, options, err);
     model_close(v.adapter);
     model_close(v.lora);

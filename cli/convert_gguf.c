@@ -7,6 +7,8 @@
 #include "core/input.h"
 #include "model/lora_gguf.h"
 #include "model/views.h"
+#include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -272,6 +274,7 @@ static const Lora *merged_by(const Job *j) {
 
 static int print(Job *j, const Production *p, const DryRun *dry, Error *err) {
     size_t n = p->conversion.n_outputs;
+    if (convert_is_silent(j->cli, j->args)) return 0;
     NamedResult *files = arena_alloc(j->arena, n, sizeof *files);
     if (!files) return error_memory(err, "the list of files");
     for (size_t i = 0; i < n; i++) {
@@ -285,11 +288,38 @@ static int print(Job *j, const Production *p, const DryRun *dry, Error *err) {
     return convert_print(j->cli, j->settled.proof, files, n, merged_by(j), fallbacks, dry, err);
 }
 
+/* Does a run that was killed have its journal beside this output (convert/journal.h)? */
+static bool is_unfinished(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    static const char end[] = ".journal";
+    char directory[PATH_MAX];
+    size_t n = strlen(name);
+    bool found = false;
+    snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    DIR *entries = opendir(directory);
+    for (struct dirent *e; entries && !found && (e = readdir(entries));) {
+        size_t m = strlen(e->d_name);
+        found = e->d_name[0] == '.' && !strncmp(e->d_name + 1, name, n) && e->d_name[n + 1] == '.' &&
+                m > n + sizeof end && !strcmp(e->d_name + m - (sizeof end - 1), end);
+    }
+    if (entries) closedir(entries);
+    return found;
+}
+
+/* A run that goes on may find some of its outputs with their names already. */
+static int check_new(const Conversion *c, Error *err) {
+    if (!c->n_outputs || !c->outputs[0].path || is_unfinished(c->outputs[0].path)) return 0;
+    for (size_t i = 0; i < c->n_outputs; i++)
+        if (c->outputs[i].path) TRY(cli_check_new(c->outputs[i].path, err));
+    return 0;
+}
+
 static int execute(Job *j, Production *p, ExecuteOptions options, Error *err) {
     const ConvertArgs *a = j->args;
     ProofHow how = j->settled.how;
     DryRun dry = {.how = how, .path = a->hash ? NULL : a->out};
     const Lora *lora = merged_by(j);
+    if (!a->replace) TRY(check_new(&p->conversion, err));
     if (how == PROOF_PROMISED || how == PROOF_PLANNED) p->conversion.source = j->subject->source;
     if (how == PROOF_PROMISED) p->conversion.promised = j->settled.proof;
     if (a->part_index && !a->dry_run) return write_part(j, p->conversion.outputs[0].plan, options, err);
@@ -331,7 +361,7 @@ static int job_run(Job *j, ExecuteOptions options, Error *err) {
     TRY(choose_split(j, err));
     TRY(choose_names(j, err));
     TRY(open_views(j, err));
-    TRY(convert_settle(&j->settled, j->cli, j->args, j->subject, err));
+    TRY(convert_settle(&j->settled, j->cli, j->args, j->subject, false, err));
     return produce(j, options, err);
 }
 

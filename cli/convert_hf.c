@@ -1,23 +1,34 @@
-/* convert_hf.c -- `recast convert` to the Hugging Face form: files of a checkpoint, copied or patched. */
+/* convert_hf.c -- `recast convert` to the Hugging Face form: files of a checkpoint, copied, patched or merged
+ * with adapters, from one reading of the source. */
 #include "cli/convert_job.h"
 #include "convert/hf_form.h"
 #include "core/output.h"
 #include <stdlib.h>
 
-/* Files that are copied take their hashes from the proof, so a promise is verified first. */
-static int verify_promise(const Subject *s, const Settled *settled, ExecuteOptions options, Error *err) {
-    if (settled->how != PROOF_PROMISED) return 0;
-    Conversion c = {.source = s->source, .promised = settled->proof};
-    return convert_execute(&c, options, err);
+/* No file of this form says anything of the source, so its proof may be found in the pass that writes; what
+ * pins say is compared before the directory has its name. */
+static int prove_and_write(Settled *settled, const HfConversion *c, const Subject *s, ExecuteOptions options,
+                           Error *err) {
+    size_t pinned;
+    SourceProof *found = NULL;
+    HfConversion job = *c;
+    if (settled->how == PROOF_NONE) return hf_execute(&job, options, err);
+    job.source = s->source;
+    job.promised = settled->proof;
+    job.proof = &found;
+    TRY(hf_execute(&job, options, err));
+    source_proof_close(settled->proof);
+    settled->proof = found;
+    return s->recipe ? recipe_check_pins(s->recipe, s->source, found, s->commit, &pinned, err) : 0;
 }
 
-static int copy_hf(FileResult *results, const ConvertArgs *a, const HfPlan *plan, const Settled *settled,
-                   ExecuteOptions options, Error *err) {
+static int make_hf(FileResult *results, const ConvertArgs *a, const HfPlan *plan, const Subject *s,
+                   Settled *settled, ExecuteOptions options, Error *err) {
     OutputDir *directory = NULL;
+    HfConversion c = {.plan = plan, .link = a->link, .results = results};
     int code = a->hash ? 0 : output_dir_create(&directory, a->out, false, NULL, err);
-    if (!code)
-        code = hf_execute(results, plan, directory ? output_dir_staging(directory) : NULL, a->link,
-                          settled->proof, options, err);
+    if (directory) c.directory = output_dir_staging(directory);
+    if (!code) code = prove_and_write(settled, &c, s, options, err);
     if (code || !directory) {
         output_dir_discard(directory);
         return code;
@@ -37,7 +48,7 @@ static int plan_hf(DryRun *dry, FileResult *results, const ConvertArgs *a, const
     return 0;
 }
 
-static int write_hf(Cli *cli, const ConvertArgs *a, const Subject *s, const Settled *settled,
+static int write_hf(Cli *cli, const ConvertArgs *a, const Subject *s, Settled *settled,
                     ExecuteOptions options, Error *err) {
     HfPlan *plan;
     DryRun dry;
@@ -45,15 +56,13 @@ static int write_hf(Cli *cli, const ConvertArgs *a, const Subject *s, const Sett
     FileResult *results = calloc(plan->n_files, sizeof *results);
     NamedResult *named = calloc(plan->n_files, sizeof *named);
     int code = results && named ? 0 : error_memory(err, "the list of files");
-    if (!code && a->dry_run) {
+    if (!code && a->dry_run)
         code = plan_hf(&dry, results, a, plan, s, settled, options, err);
-    } else {
-        if (!code) code = verify_promise(s, settled, options, err);
-        if (!code) code = copy_hf(results, a, plan, settled, options, err);
-    }
+    else if (!code)
+        code = make_hf(results, a, plan, s, settled, options, err);
     for (size_t i = 0; !code && i < plan->n_files; i++)
         named[i] = (NamedResult){plan->files[i].name, results[i]};
-    if (!code)
+    if (!code && !convert_is_silent(cli, a))
         code = convert_print(cli, settled->proof, named, plan->n_files, s->model->lora, NULL,
                              a->dry_run ? &dry : NULL, err);
     free(named);
@@ -72,7 +81,7 @@ int convert_hf(Cli *cli, const ConvertArgs *a, const Subject *s, ExecuteOptions 
         return error_set(err, ERR_USAGE,
                          "--%s is for GGUF; the Hugging Face form keeps its weights and files as they are",
                          a->type ? "type" : "split");
-    int code = convert_settle(&settled, cli, a, s, err);
+    int code = convert_settle(&settled, cli, a, s, true, err);
     if (!code) code = write_hf(cli, a, s, &settled, options, err);
     source_proof_close(settled.proof);
     return code;

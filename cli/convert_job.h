@@ -12,18 +12,25 @@ typedef struct ConvertArgs {
     const char *imatrix, *output_type, *embedding_type, *tensor_type_file;
     OptionList sets, tensor_types;
     uint32_t output; /* 1-based; 0: no recipe */
-    bool requantize, hash, no_hash, dry_run, link, restart, join;
+    bool requantize, hash, no_hash, dry_run, link, restart, join, replace;
     uint32_t part_index, part_count; /* of --part; 0: none */
     float journal;
 } ConvertArgs;
 
 /* What headers will say of the source (cli/source_proof.h). */
 typedef struct Settled {
-    SourceProof *proof; /* the owner of a Settled closes it */
+    SourceProof *proof; /* the owner of a Settled closes it; NULL: the pass will find it */
     ProofHow how;
 } Settled;
 
-int convert_settle(Settled *out, Cli *cli, const ConvertArgs *a, const Subject *s, Error *err) MUST_CHECK;
+/* in_pass: as in ProofOptions. */
+int convert_settle(Settled *out, Cli *cli, const ConvertArgs *a, const Subject *s, bool in_pass,
+                   Error *err) MUST_CHECK;
+
+/* Is nothing to be printed? Hashes and plans that were asked for are not messages. */
+static inline bool convert_is_silent(const Cli *cli, const ConvertArgs *a) {
+    return cli->quiet && !cli->json && !a->hash && !a->dry_run;
+}
 
 typedef struct NamedResult {
     const char *name;

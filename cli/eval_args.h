@@ -2,7 +2,7 @@
 #ifndef RECAST_CLI_EVAL_ARGS_H
 #define RECAST_CLI_EVAL_ARGS_H
 
-#include "cli/memory_plan.h"
+#include "cli/device_option.h"
 #include "runner/eval.h"
 #include "runner/tokenizer.h"
 
@@ -16,7 +16,7 @@ typedef struct PasskeyGrid {
 } PasskeyGrid;
 
 typedef struct EvalArgs {
-    const char *text, *against, *kv, *activations, *passkey, *depths;
+    const char *text, *against, *kv, *activations, *device, *passkey, *depths;
     uint32_t window, max_tokens, output;
     OptionList sets;
     bool llama;

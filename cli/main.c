@@ -1,5 +1,6 @@
 /* main.c -- recast: one program, one command a job. */
 #include "cli/cli.h"
+#include "cli/cut_file.h"
 #include "cli/progress_line.h"
 #include "core/json.h"
 #include "core/process.h"
@@ -70,6 +71,7 @@ int main(int argc, char **argv) {
     const Command *command = find_command(argv[1]);
     if (!command) return unknown_command(argv[1]);
     process_catch_signals();
+    catch_cut_files();
     ProgressLine line;
     progress_line_init(&line, NULL, true);
     Cli cli = {.command = command, .line = &line};

@@ -3,6 +3,14 @@
 
 #include <stdio.h>
 
+void merge_report_warn(const Lora *lora) {
+    const LoraAdapterInfo *infos;
+    size_t n = lora ? lora_adapters(lora, &infos) : 0;
+    for (size_t i = 0; i < n; i++)
+        if (infos[i].unread)
+            fprintf(stderr, "note: adapter %s: " LORA_UNREAD_TEXT "\n", infos[i].name, infos[i].unread);
+}
+
 void merge_report_print(const Lora *lora) {
     const LoraAdapterInfo *infos;
     size_t n = lora_adapters(lora, &infos);
@@ -28,6 +36,7 @@ static void add_adapter(cJSON *list, const LoraAdapterInfo *a) {
     cJSON_AddNumberToObject(item, "pairs", (double)a->n_pairs);
     cJSON_AddNumberToObject(item, "replaced", (double)a->n_replaced);
     cJSON_AddNumberToObject(item, "tensors", (double)a->n_tensors);
+    cJSON_AddBoolToObject(item, "targets_checked", !a->unread);
     cJSON_AddItemToArray(list, item);
 }
 

@@ -5,6 +5,8 @@
 #include "core/error.h"
 #include "model/lora.h"
 
+/* What could not be checked of the adapters, as notes on stderr. lora may be NULL. */
+void merge_report_warn(const Lora *lora);
 /* Lines on stdout. lora: finished. */
 void merge_report_print(const Lora *lora);
 /* {"adapters": [...], "tensors": [{"name", "elements", "changed", "largest", "mean"}, ...], ...} as a member

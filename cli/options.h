@@ -26,8 +26,8 @@ typedef struct OptionSpec {
     char letter;      /* 'o' for -o; 0 if there is none */
     OptionKind kind;
     const char *value; /* "KEY=VALUE": for --help; NULL for flags */
-    const char *help;
-    void *target; /* left alone when the option is absent */
+    const char *help;  /* NULL: an old name, which --help leaves out */
+    void *target;      /* left alone when the option is absent */
 } OptionSpec;
 
 typedef struct Positionals {

@@ -3,9 +3,11 @@
  * will say of the source, write all GGUFs in one pass that verifies pins, copy the Hugging Face form,
  * generate from the source, check each artifact against it, write the package, show it. */
 #include "cli/pipeline.h"
+#include "cli/build_device.h"
 #include "convert/hf_form.h"
 #include "convert/produce.h"
 #include "core/output.h"
+#include "model/lora.h"
 #include "model/metadata_digest.h"
 #include "model/views.h"
 #include "packager/archive.h"
@@ -31,6 +33,7 @@ typedef struct Build {
     Model *source;
     SourceProof *proof;
     ProofHow proof_how;
+    bool unverified;     /* pins promise the proof, and no pass has read the source yet */
     RecipeStack derived; /* source with overrides */
     RecipeStack *stacks; /* one an output */
     OutputDir *directory;
@@ -76,15 +79,29 @@ static int work_key(char key[SHA256_HEX], const Recipe *r, Error *err) {
     return code;
 }
 
+static void warn_of_adapters(const Build *b) {
+    const LoraAdapterInfo *infos;
+    size_t n = b->derived.lora && b->options->say ? lora_adapters(b->derived.lora->lora, &infos) : 0;
+    for (size_t i = 0; i < n; i++) {
+        char text[1024];
+        if (!infos[i].unread) continue;
+        snprintf(text, sizeof text, "note: adapter %s: " LORA_UNREAD_TEXT "\n", infos[i].name,
+                 infos[i].unread);
+        b->options->say(text);
+    }
+}
+
 static int open_all(Build *b, Error *err) {
     const BuildOptions *o = b->options;
     const char *directory;
     char *picture;
+    CardTemplate card;
     size_t length;
     TRY(recipe_load(&b->recipe, o->recipe_path, o->sets, o->n_sets, o->allocator, err));
     TRY(recipe_locate(b->recipe, o->cache_root, &directory, &b->commit, err));
     TRY(model_open(&b->source, directory, o->allocator, err));
     TRY(recipe_override_open(&b->derived, b->recipe, b->source, o->allocator, err));
+    warn_of_adapters(b);
     int code = o->no_generate ? 0 : prompt_texts(&b->prompts, b->recipe, b->derived.top, b->arena, err);
     if (code) return error_wrap(err, code, "%s", o->recipe_path);
     b->stacks = arena_alloc(b->arena, b->recipe->n_outputs, sizeof *b->stacks);
@@ -94,10 +111,13 @@ static int open_all(Build *b, Error *err) {
     if (!b->stacks || !b->artifacts || !b->generations) return error_memory(err, "the build");
     for (size_t i = 0; i < b->recipe->n_outputs; i++)
         TRY(recipe_stack_open(&b->stacks[i], b->recipe, i, b->source, o->allocator, err));
+    if (o->device.kind == DEVICE_CUDA && !o->no_generate)
+        TRY(build_device_check(b->recipe, b->derived.top, b->stacks, err));
     if (b->recipe->eval_text && access(b->recipe->eval_text, R_OK) != 0)
         return error_sys(err, ERR_IO, errno, "%s: validate.text: can't read %s", o->recipe_path,
                          b->recipe->eval_text);
     if (b->recipe->sweep) TRY(package_read_picture(&picture, &length, b->recipe->sweep, b->arena, err));
+    if (b->recipe->card) TRY(card_template_read(&card, b->recipe->card, b->arena, err));
     const char *final = o->directory ? o->directory : b->recipe->name;
     b->result->directory = arena_string(b->arena, final);
     TRY(check_directory(final, o->replace, err));
@@ -193,6 +213,15 @@ static int plan_gguf(Build *b, size_t i, Product *product, Error *err) {
     return code;
 }
 
+/* What is to be done with a GGUF once it is written. */
+static void count_extras(Build *b, const GgufPlan *plan, const char *name, OutputFormat format) {
+    BuildExtras *x = &b->result->extras;
+    for (size_t i = 0; i < plan->model->n_tensors; i++)
+        x->tensors_hashed += tensor_bytes(&plan->model->tensors[i]);
+    x->evidence += tensor_hashes_size(plan->model, name);
+    if (format != OUTPUT_LORA) x->checked += plan->file_size;
+}
+
 /* Adds a product's files. An artifact of several files goes by the name of its first shard. */
 static int list_product(Build *b, const Production *p, size_t i, Artifact *artifact, Error *err) {
     const char *whole = artifact->path;
@@ -202,6 +231,7 @@ static int list_product(Build *b, const Production *p, size_t i, Artifact *artif
         FileResult file = output->result;
         file.size = output->plan->file_size;
         if (!path) return error_memory(err, "a path");
+        count_extras(b, output->plan, path, b->recipe->outputs[artifact - b->artifacts].format);
         TRY(add_file(b, path, &file, err));
         if (f == 0) artifact->path = path;
     }
@@ -211,6 +241,10 @@ static int list_product(Build *b, const Production *p, size_t i, Artifact *artif
 static int run_production(Build *b, Production *p, const size_t *outputs, Error *err) {
     const BuildOptions *o = b->options;
     bool promised = b->proof_how == PROOF_PROMISED;
+    if (promised && !p->n_products && !o->dry_run) {
+        b->unverified = true;
+        return 0;
+    }
     if (promised || b->proof_how == PROOF_PLANNED) p->conversion.source = b->source;
     if (promised) p->conversion.promised = b->proof;
     if (o->dry_run)
@@ -222,7 +256,7 @@ static int run_production(Build *b, Production *p, const size_t *outputs, Error 
     return 0;
 }
 
-/* With pins this is also what verifies the source, even if there is no GGUF at all. */
+/* With pins this is also what verifies the source; if there is no GGUF at all, the Hugging Face form does. */
 static int write_ggufs(Build *b, Error *err) {
     size_t n = 0, max = b->recipe->n_outputs;
     Production *p = NULL;
@@ -255,9 +289,17 @@ static int write_hf(Build *b, size_t i, Error *err) {
     for (size_t f = 0; !code && dry && f < plan->n_files; f++) {
         results[f] = (FileResult){.size = hf_file_size(&plan->files[f])};
         b->result->estimate.output_bytes += results[f].size;
+        b->result->extras.checked += results[f].size;
     }
-    if (!code && !dry)
-        code = hf_execute(results, plan, path, b->options->link, b->proof, execute_options(b), err);
+    HfConversion c = {.plan = plan,
+                      .directory = path,
+                      .link = b->options->link,
+                      .known = b->unverified ? NULL : b->proof,
+                      .source = b->unverified ? b->source : NULL,
+                      .promised = b->proof,
+                      .results = results};
+    if (!code && !dry) code = hf_execute(&c, execute_options(b), err);
+    b->unverified = false;
     for (size_t f = 0; !code && f < plan->n_files; f++) {
         char name[4096];
         snprintf(name, sizeof name, "%s/%s", b->artifacts[i].path, plan->files[f].name);
@@ -300,6 +342,7 @@ static ValidateOptions validate_options(const Build *b) {
                              .proof = b->proof,
                              .recipe = b->recipe,
                              .commit = b->commit,
+                             .device = b->options->device,
                              .threads = b->options->threads,
                              .progress = b->options->progress,
                              .allocator = b->options->allocator};
@@ -307,13 +350,10 @@ static ValidateOptions validate_options(const Build *b) {
 
 static int generate_all(Build *b, const Model *model, const char *artifact, Error *err) {
     const Recipe *r = b->recipe;
-    for (size_t i = 0; i < r->n_prompts; i++) {
-        TRY(progress_update(b->options->progress, artifact ? artifact : "generate from the source", i,
-                            r->n_prompts, err));
-        TRY(validate_generate(&b->generations[b->n_generations], model, b->prompts[i], r->n_tokens, artifact,
-                              b->options->threads, b->arena, err));
-        b->n_generations++;
-    }
+    ValidateOptions options = validate_options(b);
+    TRY(validate_generate(&b->generations[b->n_generations], model, b->prompts, r->n_prompts, r->n_tokens,
+                          artifact, &options, b->arena, err));
+    b->n_generations += r->n_prompts;
     return 0;
 }
 
@@ -338,6 +378,7 @@ static int measure_own(Build *b, const Model *model, Artifact *a, Error *err) {
     char name[300];
     QualityTask task = {.recipe = b->recipe,
                         .label = arena_printf(b->arena, "quality of %s", a->path),
+                        .device = b->options->device,
                         .threads = b->options->threads,
                         .progress = b->options->progress};
     if (!task.label) return error_memory(err, "the build");
@@ -365,6 +406,7 @@ static int check_output(Build *b, size_t i, size_t n_expected, Error *err) {
     Model *model;
     TRY(model_open(&model, path, b->options->allocator, err));
     ValidateOptions options = validate_options(b);
+    options.records_own = !b->options->no_generate;
     a->n_tensors = model->n_tensors;
     Error no_digest = {0};
     int code =
@@ -548,11 +590,32 @@ static int keep_results(Build *b, Error *err) {
     return 0;
 }
 
+/* The rest of a dry run: the space for all of the package, and the time of the second reading, in which one
+ * thread hashes tensors (core/sha256.h: two chains at the cost of little more than one). Generation is not in
+ * it. */
+static void finish_estimate(Build *b) {
+    BuildExtras *x = &b->result->extras;
+    ConversionEstimate *e = &b->result->estimate;
+    const Recipe *r = b->recipe;
+    uint64_t spoken = b->options->no_generate ? 0 : (uint64_t)r->n_prompts * r->n_tokens * (r->n_outputs + 1);
+    x->evidence += package_evidence_bytes(r, b->n_files, spoken);
+    e->output_bytes += x->evidence;
+    if (r->archive) x->archive = x->evidence;
+    for (size_t i = 0; r->archive && i < b->n_files; i++)
+        if (strcmp(r->archive, "zip") != 0 || !package_is_weights(b->files[i].path))
+            x->archive += b->files[i].size;
+    e->output_bytes += x->archive;
+    e->seconds += (double)x->tensors_hashed * 1.05 / e->hash_rate;
+}
+
 static int build_steps(Build *b, Error *err) {
     TRY(open_all(b, err));
     TRY(prove(b, err));
     TRY(write_outputs(b, err));
-    if (b->options->dry_run) return keep_results(b, err);
+    if (b->options->dry_run) {
+        finish_estimate(b);
+        return keep_results(b, err);
+    }
     TRY(check_all(b, err));
     TRY(hash_all_tensors(b, err));
     TRY(write_package(b, err));

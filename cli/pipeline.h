@@ -7,6 +7,7 @@
 #include "core/progress.h"
 #include "core/report.h"
 #include "recipes/recipe.h"
+#include "validate/device_choice.h"
 
 typedef struct BuildOptions {
     const char *recipe_path;
@@ -21,6 +22,7 @@ typedef struct BuildOptions {
     bool restart;                  /* begin anew */
     bool dry_run;                  /* plan only: files and estimate are set, nothing is made */
     void (*say)(const char *text); /* messages for the user; NULL: none */
+    DeviceChoice device;           /* for what is generated and measured */
     unsigned threads;
     const Progress *progress;
     const Allocator *allocator;
@@ -31,6 +33,14 @@ typedef struct BuiltFile {
     uint64_t size;
     const char *sha256; /* "" in a dry run */
 } BuiltFile;
+
+/* What a build does beside converting, for a dry run. Bytes. */
+typedef struct BuildExtras {
+    uint64_t checked;        /* of outputs, read again: digests, and beside the source */
+    uint64_t tensors_hashed; /* of GGUFs, read again for NAME.gguf.manifest */
+    uint64_t evidence;       /* of what stands beside the artifacts, about */
+    uint64_t archive;        /* at most; 0: none is asked for */
+} BuildExtras;
 
 typedef struct BuildResult {
     const char *directory;
@@ -45,6 +55,7 @@ typedef struct BuildResult {
     size_t pinned;               /* pins that were verified */
     ConversionEstimate estimate; /* of a dry run, with the next */
     ProofHow proof_how;
+    BuildExtras extras;                      /* likewise */
     const char *sample_prompt, *sample_text; /* the first recorded generation */
     Arena *arena;
 } BuildResult;

@@ -4,7 +4,7 @@
 #define RECAST_CLI_RUN_H
 
 #include "cli/cli.h"
-#include "cli/memory_plan.h"
+#include "cli/device_option.h"
 #include "runner/chat.h"
 #include "runner/generate.h"
 #include "runner/text_stream.h"
@@ -53,8 +53,6 @@ void run_print_slid(const Cli *cli, const Runner *r, const Generation *g);
 /* Prompt, ids, text, the `--top` largest logits, hashes and timings, on stdout. warning may be NULL. */
 int run_print_json(const RunArgs *a, const Tokens *prompt, const Generation *g, const Answer *answer,
                    uint32_t n_vocab, const char *warning, const MemoryPlan *memory, Error *err) MUST_CHECK;
-/* Says on stderr which GPU computes, or why one that is there does not. Nothing for the processor. */
-void run_print_device(const Cli *cli, const Runner *r);
 /* Speeds, on stderr. */
 void run_print_summary(const Cli *cli, const Tokens *prompt, const Generation *g);
 /* A conversation: each line of stdin is a turn, until it ends or says /exit. */

@@ -176,10 +176,11 @@ int run_conversation(Cli *cli, RunArgs *a, const RunModel *m, Error *err) {
                 a->runner.context, native);
     a->runner.threads = cli->threads;
     MemoryPlan memory = {0};
+    DeviceLine line = {.cli = cli, .plan = &memory};
     int code = memory_plan_add(&memory, m->model, a->runner, false, err);
-    if (!code) memory_plan_say(cli, &memory);
+    if (!code) code = memory_plan_settle(cli, &memory, &a->runner.device, err);
     if (!code) code = runner_open(&c.runner, m->model, a->runner, NULL, err);
-    if (!code) run_print_device(cli, c.runner);
+    if (!code) device_line_opened(&line, c.runner);
     if (!code) code = forget(&c, err);
     if (!code && c.terminal && !cli->quiet)
         fprintf(stderr, "%s template, %u positions; /new begins anew, /exit ends\n",

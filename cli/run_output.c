@@ -124,12 +124,6 @@ void run_print_slid(const Cli *cli, const Runner *r, const Generation *g) {
             runner_context(r), g->dropped, SLIDE_KEPT);
 }
 
-void run_print_device(const Cli *cli, const Runner *r) {
-    if (cli->quiet) return;
-    if (strcmp(runner_device(r), "cpu") != 0) fprintf(stderr, "device: %s\n", runner_device(r));
-    if (*runner_device_note(r)) fprintf(stderr, "device: cpu, because of %s\n", runner_device_note(r));
-}
-
 void run_print_summary(const Cli *cli, const Tokens *prompt, const Generation *g) {
     if (cli->quiet) return;
     fprintf(stderr, "%zu prompt tokens, %.1f tok/s; %u generated, %.1f tok/s; %s\n", prompt->count,

@@ -25,6 +25,8 @@ int settle_proof(SourceProof **out, ProofHow *how, const Model *source, const Pr
     *how = PROOF_PROMISED;
     TRY(recipe_promised_proof(out, o->recipe, source, o->commit, o->allocator, err));
     if (*out) return 0;
+    *how = PROOF_IN_PASS;
+    if (o->in_pass) return 0;
     *how = o->plan_only ? PROOF_PLANNED : PROOF_FOUND;
     if (o->plan_only) return source_proof_blank(out, source, &has_digest, o->allocator, err);
     int code = hash_first(out, source, o, err);

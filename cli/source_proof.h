@@ -10,7 +10,8 @@ typedef enum ProofHow {
     PROOF_FOUND,    /* the source has been hashed, and agrees with whatever pins there are */
     PROOF_PROMISED, /* pins say so; the pass must verify it */
     PROOF_PLANNED,  /* hashes are zeros: for sizes only */
-    PROOF_NONE      /* no hash at all */
+    PROOF_IN_PASS, /* the pass finds it, and pins are compared after it: for outputs that say nothing of it */
+    PROOF_NONE     /* no hash at all */
 } ProofHow;
 
 /* How often a conversion reads its source: 2 when it must be hashed first. */
@@ -21,6 +22,7 @@ typedef struct ProofOptions {
     const char *commit;
     bool plan_only; /* hash nothing */
     bool no_hash;   /* hash only what pins in the recipe ask for */
+    bool in_pass;   /* nothing needs to be known before: *out is NULL where pins don't promise all */
     unsigned threads;
     const Progress *progress;
     void (*say)(const char *text); /* messages for the user; NULL: none */

@@ -2,7 +2,7 @@
 #ifndef RECAST_CLI_SWEEP_H
 #define RECAST_CLI_SWEEP_H
 
-#include "cli/memory_plan.h"
+#include "cli/device_option.h"
 #include "runner/eval_text.h"
 
 enum { SWEEP_MOST_SETTINGS = 32, SWEEP_MOST_WINDOWS = 4 };
@@ -47,6 +47,7 @@ typedef struct SweepOptions {
     bool speed;        /* measure tokens a second */
     size_t max_tokens; /* of the text; 0: all */
     const Progress *progress;
+    DeviceLine *device; /* is told of each runner */
 } SweepOptions;
 /* The context that every setting's runner needs. */
 uint32_t sweep_context(const Sweep *s);

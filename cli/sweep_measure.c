@@ -165,6 +165,8 @@ static int open_runners(Sweep *s, SweepOptions *o, Error *err) {
     for (size_t i = 0; i < s->n_settings; i++) {
         SweepSetting *t = &s->settings[i];
         TRY(runner_open(&t->runner, t->model ? t->model : s->model, o->runner, NULL, err));
+        device_line_opened(o->device, t->runner);
+        o->runner.weights_of = s->settings[0].runner;
         count_weights(t, s->model);
     }
     s->arithmetic = runner_arithmetic(s->settings[0].runner);

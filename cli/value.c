@@ -1,6 +1,7 @@
 /* value.c -- see value.h. */
 #include "cli/value.h"
 #include "core/utf8.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { MAX_SHOWN_TEXT = 100, MAX_SHOWN_ITEMS = 6 };
@@ -48,6 +49,39 @@ static void array_text(Buffer *out, const GgufArray *a) {
         value_text(out, &v);
     }
     buffer_text(out, a->count > MAX_SHOWN_ITEMS ? ", ...]" : "]");
+}
+
+static cJSON *integer_json(const char *sign, uint64_t n) {
+    char digits[24];
+    if (n <= (uint64_t)1 << 53) return cJSON_CreateNumber(*sign ? -(double)n : (double)n);
+    snprintf(digits, sizeof digits, "%s%llu", sign, (unsigned long long)n);
+    return cJSON_CreateRaw(digits);
+}
+
+cJSON *unsigned_json(uint64_t n) {
+    return integer_json("", n);
+}
+
+static cJSON *array_json(const GgufArray *a) {
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "of", gguf_type_name(a->type));
+    cJSON_AddItemToObject(o, "count", unsigned_json(a->count));
+    return o;
+}
+
+cJSON *value_json(const GgufValue *v) {
+    switch (v->type) {
+    case GGUF_STRING: return cJSON_CreateString(v->string.data);
+    case GGUF_ARRAY: return array_json(&v->array);
+    case GGUF_F32: return cJSON_CreateNumber((double)v->f32);
+    case GGUF_F64: return cJSON_CreateNumber(v->f64);
+    case GGUF_BOOL: return cJSON_CreateBool(v->u != 0);
+    case GGUF_I8:
+    case GGUF_I16:
+    case GGUF_I32:
+    case GGUF_I64: return v->i < 0 ? integer_json("-", 0 - (uint64_t)v->i) : unsigned_json((uint64_t)v->i);
+    default: return unsigned_json(v->u);
+    }
 }
 
 void value_text(Buffer *out, const GgufValue *v) {

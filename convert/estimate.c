@@ -120,6 +120,7 @@ static int estimate_time(ConversionEstimate *e, const Conversion *c, int passes,
     else
         e->seconds = (proof + write) / threads > chain ? (proof + write) / threads : chain;
     if (passes == 1 && proof > e->seconds) e->seconds = proof;
+    e->hash_rate = rate;
     return 0;
 }
 

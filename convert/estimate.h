@@ -11,6 +11,7 @@ typedef struct ConversionEstimate {
     uint64_t disorder;     /* bytes: how far the order of the source and that of an output come apart */
     uint64_t cache;        /* bytes that the page cache could have now; 0 if unknown */
     double seconds;        /* if the disk keeps up */
+    double hash_rate;      /* bytes of SHA-256 a second on one core, measured */
     uint64_t read_again; /* bytes of the source that come apart by more than the cache: from the disk twice */
 } ConversionEstimate;
 

@@ -26,14 +26,24 @@ typedef struct HfPlan {
 } HfPlan;
 
 int hf_plan_open(HfPlan **out, const Model *model, const Allocator *allocator, Error *err) MUST_CHECK;
-void hf_plan_close(HfPlan *p); /* NULL-safe */
-/* Writes all files into an existing empty directory and gives size and SHA-256 of each (results: n_files).
- * link: hard-link weights and other untouched files. proof (may be NULL) spares hashing what it covers.
- * directory NULL: hash only. Afterwards the directory is opened again and its parameters compared with the
- * model's. */
-int hf_execute(FileResult *results, const HfPlan *plan, const char *directory, bool link,
-               const SourceProof *proof, ExecuteOptions options, Error *err) MUST_CHECK;
-
+void hf_plan_close(HfPlan *p);          /* NULL-safe */
 uint64_t hf_file_size(const HfFile *f); /* bytes, of the source's file or the patched text */
+
+typedef struct HfConversion {
+    const HfPlan *plan;
+    const char *directory; /* existing and empty; NULL: hash only, nothing is written */
+    bool link;             /* hard-link weights and other untouched files */
+    const SourceProof
+        *known;          /* what the source was found to be: spares hashing what it covers. NULL: nothing */
+    const Model *source; /* as model_open gives it: its proof is made in the same pass. NULL: no proof */
+    const SourceProof *promised; /* what that proof must say; NULL: nothing. A difference is ERR_CHECK */
+    SourceProof **proof;         /* caller closes; NULL: not wanted */
+    FileResult *results;         /* filled in: one a file of the plan */
+} HfConversion;
+
+/* Makes all files in one pass over the source: proved, copied (shared blocks and links where the file system
+ * can) and merged side by side. No file has its name before the proof holds. Afterwards the directory is
+ * opened again and its parameters and tensors are compared with the model's. */
+int hf_execute(const HfConversion *c, ExecuteOptions options, Error *err) MUST_CHECK;
 
 #endif

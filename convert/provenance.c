@@ -227,6 +227,20 @@ static const GgufKv *find_any(const Metadata *m) {
     return NULL;
 }
 
+static int get_adapters(ProvenanceRead *out, const Metadata *m, Error *err) {
+    size_t n_scales;
+    TRY(get_strings(&out->adapters, &out->n_adapters, m, "recast.lora.sha256", err));
+    TRY(get_strings(&out->scales, &n_scales, m, "recast.lora.scale", err));
+    if (out->scales && n_scales != out->n_adapters)
+        return error_set(err, ERR_FORMAT,
+                         "recast.lora.sha256 names %zu adapters and recast.lora.scale has %zu numbers: this "
+                         "file's provenance is damaged",
+                         out->n_adapters, n_scales);
+    metadata_u32(m, "recast.lora.applied", &out->applied);
+    metadata_u32(m, "recast.lora.tensors", &out->merged);
+    return 0;
+}
+
 int provenance_read(ProvenanceRead *out, const Metadata *m, Error *err) {
     *out = (ProvenanceRead){0};
     const GgufKv *any = find_any(m);
@@ -246,7 +260,7 @@ int provenance_read(ProvenanceRead *out, const Metadata *m, Error *err) {
     TRY(get_files(out, m, err));
     TRY(get_hash(&out->weights_sha256, m, "recast.weights.sha256", err));
     TRY(get_strings(&out->changes, &out->n_changes, m, "recast.overrides", err));
-    TRY(get_strings(&out->adapters, &out->n_adapters, m, "recast.lora.sha256", err));
+    TRY(get_adapters(out, m, err));
     TRY(get_text(&out->output, m, "recast.output", err));
     if (metadata_get(m, "recast.edited") && !metadata_bool(m, "recast.edited", &out->edited)) {
         return wrong_type(err, "recast.edited", "a bool");

@@ -36,6 +36,8 @@ typedef struct ProvenanceRead {
     const GgufString *changes; /* "key: old -> new" */
     size_t n_adapters;
     const GgufString *adapters; /* SHA-256 of their weights */
+    const GgufString *scales;   /* of each, a number; NULL: not said */
+    uint32_t applied, merged;   /* pairs and whole tensors; tensors of the checkpoint that they changed */
     bool edited;
 } ProvenanceRead;
 /* ERR_FORMAT if keys are there but contradict each other (wrong types, arrays of different length, sha256

@@ -17,6 +17,8 @@ typedef struct Copy {
     int source, target; /* descriptors */
     uint64_t size;      /* of the source when it was opened */
     uint64_t done;      /* bytes */
+    bool share_only;    /* no byte is copied here */
+    bool refused;       /* the file system can't share them */
 } Copy;
 
 static int open_source(Copy *c, Error *err) {
@@ -88,6 +90,8 @@ static int copy_pieces(Copy *c, char *piece, Error *err) {
 
 static int copy_bytes(Copy *c, Error *err) {
     if (ioctl(c->target, FICLONE, c->source) == 0) return 0;
+    c->refused = true;
+    if (c->share_only) return 0;
     TRY(copy_in_kernel(c, err));
     if (c->done == c->size) return 0;
     char *piece = mem_alloc(NULL, PIECE);
@@ -103,10 +107,11 @@ static int copy_to_new(Copy *c, int directory, Error *err) {
     c->target = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (c->target < 0) return error_sys(err, ERR_IO, errno, "cannot create %s", c->to);
     int code = copy_bytes(c, err);
-    int sys = code ? 0 : flush_file(c->target);
+    bool nothing = c->share_only && c->refused;
+    int sys = code || nothing ? 0 : flush_file(c->target);
     if (close(c->target) != 0 && errno != EINTR && !sys) sys = errno;
     if (sys && !code) code = error_sys(err, ERR_IO, sys, "cannot write %s to disk", c->to);
-    if (code) unlinkat(directory, name, 0);
+    if (code || nothing) unlinkat(directory, name, 0);
     return code;
 }
 
@@ -118,13 +123,13 @@ static int link_or_copy(Copy *c, int directory, bool link, Error *err) {
     return copy_to_new(c, directory, err); /* another file system, or one without hard links */
 }
 
-int copy_file(const char *from, const char *to, bool link, Error *err) {
-    Copy c = {.from = from, .to = to, .source = -1, .target = -1};
+static int make(Copy *c, bool link, Error *err) {
+    const char *to = c->to;
     int directory = -1;
     int code = check_name(to, err);
-    if (!code) code = open_source(&c, err);
+    if (!code) code = open_source(c, err);
     if (!code) code = open_parent(&directory, to, err);
-    if (!code) code = link_or_copy(&c, directory, link, err);
+    if (!code) code = link_or_copy(c, directory, link, err);
     if (!code) {
         int sys = flush_directory(directory);
         if (sys) {
@@ -132,7 +137,19 @@ int copy_file(const char *from, const char *to, bool link, Error *err) {
             unlinkat(directory, last_component(to), 0);
         }
     }
-    if (c.source >= 0) close(c.source);
+    if (c->source >= 0) close(c->source);
     if (directory >= 0) close(directory);
+    return code;
+}
+
+int copy_file(const char *from, const char *to, bool link, Error *err) {
+    Copy c = {.from = from, .to = to, .source = -1, .target = -1};
+    return make(&c, link, err);
+}
+
+int share_file(bool *done, const char *from, const char *to, bool link, Error *err) {
+    Copy c = {.from = from, .to = to, .source = -1, .target = -1, .share_only = true};
+    int code = make(&c, link, err);
+    *done = !code && !c.refused;
     return code;
 }

@@ -16,6 +16,7 @@ struct Input {
     uint64_t size;        /* bytes */
     const uint8_t *bytes; /* the memory, or the mapping once there is one */
     struct stat seen;     /* at open */
+    bool by_descriptor;   /* path is no path */
     const char *name;     /* in path */
     char path[];
 };
@@ -82,6 +83,7 @@ int input_open_fd(Input **out, int fd, const char *name, const Allocator *alloca
     *out = NULL;
     Input *in;
     TRY(new_input(&in, name, allocator, err));
+    in->by_descriptor = true;
     in->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     int code = in->fd < 0 ? error_sys(err, ERR_IO, errno, "cannot read %s back", name) : examine(in, err);
     if (code) {
@@ -196,7 +198,7 @@ void input_identity(const Input *in, Buffer *out) {
 int input_unchanged(const Input *in, Error *err) {
     if (in->fd < 0) return 0;
     struct stat now;
-    if (stat(in->path, &now) != 0) {
+    if (in->by_descriptor ? fstat(in->fd, &now) : stat(in->path, &now)) {
         return error_sys(err, ERR_CHECK, errno, "%s was removed or moved while it was in use", in->path);
     }
     const struct stat *seen = &in->seen;

@@ -16,7 +16,7 @@ int input_open(Input **out, const char *path, const Allocator *allocator, Error 
 int input_open_memory(Input **out, const char *name, const void *bytes, size_t length,
                       const Allocator *allocator, Error *err) MUST_CHECK;
 /* The open file behind a descriptor, which is duplicated: for reading back a file that has no final name yet.
- * `name` is used in messages (so input_unchanged is not for it). */
+ * `name` is used in messages. */
 int input_open_fd(Input **out, int fd, const char *name, const Allocator *allocator, Error *err) MUST_CHECK;
 void input_close(Input *in); /* NULL-safe */
 
@@ -38,7 +38,8 @@ bool input_is(const Input *in, const char *path);
 /* Appends what tells this file, as it was when opened, from any other and from itself after a change: device,
  * inode, size and modification time. For keys of unfinished work on this machine; never for an output. */
 void input_identity(const Input *in, Buffer *out);
-/* 0 if the file on disk still has the size, inode and modification time it had at open; ERR_CHECK if not. */
+/* 0 if the file on disk still has the size, inode and modification time it had at open; ERR_CHECK if not. Of
+ * one that was opened by descriptor the file behind that is looked at, whatever name it has now. */
 int input_unchanged(const Input *in, Error *err) MUST_CHECK;
 
 /* A whole small file as text in the arena, NUL-terminated; ERR_LIMIT if larger than `limit` bytes. */

@@ -29,7 +29,8 @@ bool json_u32(const cJSON *item, uint32_t *out);
  * NaN and infinities, which only a tree built by hand can hold, become null. */
 void json_write_canonical(Buffer *b, const cJSON *item);
 /* Two-space indent, keys in the tree's order, the same numbers; ends with a newline. Arrays of scalars stay
- * on one line when they are at most 100 characters. */
+ * on one line when they are at most 100 characters. What cJSON_CreateRaw made is written as it is: integers
+ * that a double can't hold. */
 void json_write_pretty(Buffer *b, const cJSON *item);
 /* A quoted, escaped JSON string. Also a safe YAML scalar: DEL, C1 controls, U+2028, U+2029 and U+FEFF are
  * escaped too. Bytes that are not UTF-8 become U+FFFD. */

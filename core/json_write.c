@@ -147,6 +147,8 @@ static void write_scalar(Buffer *b, const cJSON *item, bool yaml) {
         write_number(b, item->valuedouble);
     else if (cJSON_IsString(item) && item->valuestring)
         write_string(b, item->valuestring, yaml);
+    else if (cJSON_IsRaw(item) && item->valuestring)
+        buffer_text(b, item->valuestring);
     else
         buffer_text(b, "null");
 }

@@ -75,5 +75,8 @@ int make_directories(const char *path, Error *err) MUST_CHECK;
  * bytes; `link` hard-links instead, and copies if that is impossible. fsyncs. Mode 0644 less the umask.
  * Leaves nothing on failure. */
 int copy_file(const char *from, const char *to, bool link, Error *err) MUST_CHECK;
+/* The part of copy_file that moves no byte: a reflink, or with `link` a hard link. *done: whether it did;
+ * else nothing is there. Errors as those of copy_file. */
+int share_file(bool *done, const char *from, const char *to, bool link, Error *err) MUST_CHECK;
 
 #endif

@@ -47,10 +47,18 @@ typedef struct LoraAdapterInfo {
     double scale;
     LoraRounding rounding;
     LoraLayout layout;
-    size_t n_pairs;    /* A and B that belong together; all of them are applied */
-    size_t n_replaced; /* whole tensors that take the place of the base's */
-    size_t n_tensors;  /* of the base, one an expert, that it changes */
+    size_t n_pairs;     /* A and B that belong together; all of them are applied */
+    size_t n_replaced;  /* whole tensors that take the place of the base's */
+    size_t n_tensors;   /* of the base, one an expert, that it changes */
+    const char *unread; /* "target_modules" or "exclude_modules", if that is "all-linear" or an expression
+                           which this version can't read: then nobody has checked that every module it asks
+                           for has its pair, and no other. NULL: all was checked */
 } LoraAdapterInfo;
+
+/* That in a sentence, for a report. */
+#define LORA_UNREAD_TEXT                                                                                   \
+    "%s is no list and no expression that this version can read, so it was not checked that every module " \
+    "which it asks for has its pair: compare the number of pairs with what was trained"
 
 /* What a tensor's rows became, counted while they were read. */
 typedef struct LoraChange {

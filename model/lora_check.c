@@ -164,9 +164,12 @@ static int check_biases(const LoraMapping *m) {
 
 int lora_check_config(const LoraMapping *m) {
     LoraNames *targets = NULL, *excluded = NULL;
-    int code = lora_names_open(&targets, m->adapter->config.target_modules, m->err);
-    if (!code) code = lora_names_open(&excluded, m->adapter->config.exclude_modules, m->err);
-    if (!code && targets) code = check_targets(m, targets, excluded);
+    bool no_targets = false, no_excluded = false;
+    int code = lora_names_open(&targets, m->adapter->config.target_modules, &no_targets, m->err);
+    if (!code) code = lora_names_open(&excluded, m->adapter->config.exclude_modules, &no_excluded, m->err);
+    m->adapter->info.unread = no_targets ? "target_modules" : no_excluded ? "exclude_modules" : NULL;
+    /* what is left out is not known: nothing can be missed */
+    if (!code && targets && !no_excluded) code = check_targets(m, targets, excluded);
     if (!code && targets) code = check_asked(m, targets, excluded);
     lora_names_close(targets);
     lora_names_close(excluded);

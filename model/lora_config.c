@@ -268,19 +268,56 @@ static int compile(regex_t *out, const char *begin, const char *pattern, Error *
     return code;
 }
 
+static bool is_word(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+}
+
+/* POSIX has no \b. Where a match begins and a letter of a name follows it says nothing: there it is left out,
+ * for Unsloth's expressions have one. An expression must match the whole path, so it begins there, and behind
+ * a group's ( and | if the group does. */
+static void drop_first_boundaries(Buffer *out, const char *pattern) {
+    enum { DEEPEST = 64 };
+    bool groups[DEEPEST] = {true}; /* does the group begin where the match does? */
+    bool begins = true, set = false;
+    size_t depth = 0, n;
+    for (const char *p = pattern; *p; p += n) {
+        bool opens = !set && *p == '(';
+        n = p[0] == '\\' && p[1] ? 2 : opens && !strncmp(p, "(?:", 3) ? 3 : 1;
+        if (begins && !strncmp(p, "\\b", 2) && is_word(p[2])) continue;
+        buffer_append(out, p, n);
+        if (opens && ++depth < DEEPEST) groups[depth] = begins;
+        if (!set && *p == ')' && depth) depth--;
+        if (!opens) begins = !set && *p == '|' && depth < DEEPEST && groups[depth];
+        if (*p == '[' || *p == ']') set = *p == '[';
+    }
+}
+
 struct LoraNames {
     const cJSON *list; /* NULL: the expression */
     regex_t expression;
 };
 
-int lora_names_open(LoraNames **out, const cJSON *item, Error *err) {
+static int compile_whole(regex_t *out, const char *pattern) {
+    Buffer text;
+    buffer_init(&text, NULL);
+    drop_first_boundaries(&text, pattern);
+    int code = buffer_ok(&text, "an expression", NULL);
+    if (!code) code = compile(out, "^(", buffer_string(&text), NULL);
+    buffer_free(&text);
+    return code;
+}
+
+int lora_names_open(LoraNames **out, const cJSON *item, bool *unread, Error *err) {
     *out = NULL;
-    if (!item || (cJSON_IsString(item) && !strcmp(item->valuestring, "all-linear"))) return 0;
+    *unread = false;
+    *unread = cJSON_IsString(item) && !strcmp(item->valuestring, "all-linear");
+    if (!item || *unread) return 0;
     if (cJSON_IsArray(item) && !item->child) return 0;
     LoraNames *n = mem_alloc(NULL, sizeof *n);
     if (!n) return error_memory(err, "a list of names");
     n->list = cJSON_IsArray(item) ? item : NULL;
-    if (!n->list && compile(&n->expression, "^(", item->valuestring, NULL)) {
+    if (!n->list && compile_whole(&n->expression, item->valuestring)) {
+        *unread = true;
         mem_free(NULL, n);
         return 0;
     }

@@ -35,9 +35,9 @@ int lora_config_alpha(double *out, const LoraConfig *c, const char *module, Erro
 /* target_modules and the like: a list of names (of whole modules or their ends), or one regular expression.
  */
 typedef struct LoraNames LoraNames;
-/* *out is NULL if there is nothing to match, or an expression that this version can't read, or "all-linear".
- */
-int lora_names_open(LoraNames **out, const cJSON *item, Error *err) MUST_CHECK;
+/* *out is NULL if there is nothing to match, or (*unread) an expression that this version can't read, or
+ * "all-linear". */
+int lora_names_open(LoraNames **out, const cJSON *item, bool *unread, Error *err) MUST_CHECK;
 void lora_names_close(LoraNames *n); /* NULL-safe */
 bool lora_names_match(const LoraNames *n, const char *module);
 /* Does the list (an array of strings) name the parameter or module? */
@@ -208,7 +208,8 @@ typedef struct LoraMapping {
 bool lora_is_wrapped(const LoraMapping *m, const char *path, const char *parameter);
 /* Does a module's path end as that of all experts of a layer? */
 bool lora_is_fused_path(const char *path);
-/* After all keys were matched: is everything there that the configuration asks for? */
+/* After all keys were matched: is everything there that the configuration asks for? Sets the adapter's
+ * info.unread. */
 int lora_check_config(const LoraMapping *m) MUST_CHECK;
 
 /* Matches all keys of an adapter with the base and adds its operations. */

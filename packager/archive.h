@@ -13,7 +13,7 @@ typedef enum ArchiveKind { ARCHIVE_NONE, ARCHIVE_ZIP, ARCHIVE_TAR_ZST } ArchiveK
 ArchiveKind archive_kind(const char *path); /* by its ending */
 
 typedef struct ArchiveOptions {
-    unsigned threads;  /* of zstd; 0: one a processor */
+    unsigned threads;  /* of zstd, both ways; 0: one a processor */
     int level;         /* of zstd; 0: 3 */
     bool plain;        /* no planes: any tar with zstd gives the package itself */
     bool replace;      /* unpacking: an older package there is swapped out */

@@ -51,6 +51,6 @@ int unpack_bytes(Unpacking *u, const void *bytes, size_t length, Error *err) MUS
 int unpack_end(Unpacking *u, Error *err) MUST_CHECK;
 
 int zip_unpack(Unpacking *u, const char *path, Error *err) MUST_CHECK;
-int tar_zst_unpack(Unpacking *u, const char *path, Error *err) MUST_CHECK;
+int tar_zst_unpack(Unpacking *u, const char *path, unsigned threads, Error *err) MUST_CHECK;
 
 #endif

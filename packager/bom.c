@@ -86,13 +86,22 @@ static void put_property(Tree *t, cJSON *list, const char *name, const char *val
 
 /* ---- model card ---- */
 
-static void put_metric(Tree *t, cJSON *list, const char *type, const char *slice, double value) {
+static void put_figure(Tree *t, cJSON *object, const char *key, double value) {
     char text[32];
     snprintf(text, sizeof text, "%.9g", value);
+    put_string(t, object, key, text);
+}
+
+/* half: of the width of its 95 % interval; 0: not known. */
+static void put_metric(Tree *t, cJSON *list, const char *type, const char *slice, double value, double half) {
     cJSON *metric = append_object(t, list);
     put_string(t, metric, "type", type);
-    put_string(t, metric, "value", text);
+    put_figure(t, metric, "value", value);
     put_string(t, metric, "slice", slice);
+    if (!(half > 0)) return;
+    cJSON *interval = put_object(t, metric, "confidenceInterval");
+    put_figure(t, interval, "lowerBound", value > half ? value - half : 0);
+    put_figure(t, interval, "upperBound", value + half);
 }
 
 static void put_metrics(Tree *t, cJSON *card, const Manifest *m) {
@@ -102,10 +111,11 @@ static void put_metrics(Tree *t, cJSON *card, const Manifest *m) {
         if (!a->quality.positions) continue;
         if (!list) list = put_array(t, put_object(t, card, "quantitativeAnalysis"), "performanceMetrics");
         put_metric(t, list, "mean KL divergence from the source with overrides, nats a token", a->path,
-                   a->quality.kl);
-        put_metric(t, list, "KL divergence, 99.9 % of positions", a->path, a->quality.kl_999);
-        put_metric(t, list, "same most probable token, share of positions", a->path, a->quality.top1);
-        if (a->quality.ppl > 0) put_metric(t, list, "perplexity", a->path, a->quality.ppl);
+                   a->quality.kl, a->quality.kl_error);
+        put_metric(t, list, "KL divergence, 99.9 % of positions", a->path, a->quality.kl_999, 0);
+        put_metric(t, list, "same most probable token, share of positions", a->path, a->quality.top1, 0);
+        if (a->quality.ppl > 0)
+            put_metric(t, list, "perplexity", a->path, a->quality.ppl, 1.96 * a->quality.ppl_error);
     }
 }
 
@@ -153,6 +163,7 @@ static void put_files(Tree *t, cJSON *component, const Manifest *m) {
         cJSON *properties = put_array(t, f, "properties");
         put_property(t, properties, "recast:type", a->type);
         put_property(t, properties, "recast:weights_sha256", a->weights_sha256);
+        put_property(t, properties, "recast:metadata_sha256", a->metadata_sha256);
         put_property(t, properties, "recast:derivation_sha256", a->derivation_sha256);
     }
 }

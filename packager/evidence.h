@@ -23,5 +23,7 @@ int bom_write(Buffer *out, const PackageInputs *in, const char *recipe_sha256, c
  * the form that llama-gguf-hash --check reads. name: what the file is called in it. Reads the whole file. */
 int tensor_hashes_write(Buffer *out, const char *path, const char *name, const Progress *progress,
                         Error *err) MUST_CHECK;
+/* Bytes of that file for a GGUF of these tensors, before there is one. */
+uint64_t tensor_hashes_size(const Model *m, const char *name);
 
 #endif

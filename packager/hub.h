@@ -21,8 +21,8 @@ typedef struct HubOptions {
 } HubOptions;
 
 typedef struct Hub Hub;
-/* Errors: ERR_USAGE (not an http or https URL), ERR_FORMAT (a token that can't stand in a header),
- * ERR_MEMORY. Caller closes. */
+/* Errors: ERR_USAGE (not an http or https URL, or one with a user, a password or a query), ERR_FORMAT (a
+ * token that can't stand in a header), ERR_MEMORY. Caller closes. */
 int hub_open(Hub **out, const HubOptions *options, Error *err) MUST_CHECK;
 void hub_close(Hub *hub);                 /* NULL-safe */
 const char *hub_endpoint(const Hub *hub); /* without '/' at its end; borrowed */
@@ -69,6 +69,8 @@ int hub_send(Hub *hub, const HubRequest *r, HubAnswer *a, Error *err) MUST_CHECK
 int hub_pause(const Hub *hub, unsigned tries, Error *err) MUST_CHECK;
 /* "METHOD /path: the Hub answers 403 (reason)", with what to do for 401, 403 and 404. Returns ERR_IO. */
 int hub_refused(const Hub *hub, const HubRequest *r, const HubAnswer *a, Error *err);
+/* The JSON of an answer to r. ERR_FORMAT; the message shows as much of the URL as hub_refused. */
+int hub_parse(const HubRequest *r, const HubAnswer *a, cJSON **out, Error *err) MUST_CHECK;
 /* hub_send of JSON (body may be NULL) with the token; anything but 2xx is hub_refused. *out may be NULL. */
 int hub_json(Hub *hub, const char *method, const char *url, const char *body, cJSON **out,
              Error *err) MUST_CHECK;

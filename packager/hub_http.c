@@ -44,13 +44,23 @@ static bool token_is_plain(const char *token) {
     return *token;
 }
 
+/* It is shown in messages and on the last line of a run. */
+static int check_endpoint(const char *endpoint, Error *err) {
+    if (strpbrk(endpoint, "@?#"))
+        return error_set(err, ERR_USAGE,
+                         "the endpoint (HF_ENDPOINT) has a user, a password or a query in it; it is a plain "
+                         "URL, and the token of HF_TOKEN is what gives rights");
+    if (strncmp(endpoint, "http://", 7) != 0 && strncmp(endpoint, "https://", 8) != 0)
+        return error_set(err, ERR_USAGE, "the endpoint %s is not an http or https URL", endpoint);
+    return 0;
+}
+
 int hub_open(Hub **out, const HubOptions *options, Error *err) {
     const char *endpoint = options->endpoint ? options->endpoint : "https://huggingface.co";
     size_t length = strlen(endpoint);
     *out = NULL;
     while (length && endpoint[length - 1] == '/') length--;
-    if (strncmp(endpoint, "http://", 7) != 0 && strncmp(endpoint, "https://", 8) != 0)
-        return error_set(err, ERR_USAGE, "the endpoint %s is not an http or https URL", endpoint);
+    TRY(check_endpoint(endpoint, err));
     if (options->token && !token_is_plain(options->token))
         return error_set(err, ERR_FORMAT, "the token holds blanks or other characters that no token has");
     if (curl_global_init(CURL_GLOBAL_DEFAULT)) return error_set(err, ERR_IO, "libcurl can't be initialised");
@@ -342,27 +352,36 @@ static bool worth_another(CURLcode result, long status) {
     }
 }
 
-/* The host of a URL and its path, without the query. */
-static void shown_url(const char *url, const char **host, int *host_length, const char **path, int *length) {
+/* What may be shown of a URL: host, and path without the query. "/..." is a path. */
+typedef struct ShownUrl {
+    const char *host, *path;
+    int host_length, length;
+} ShownUrl;
+
+static ShownUrl shown_url(const char *url) {
     const char *p = strstr(url, "://");
-    *host = p ? p + 3 : url;
-    *host_length = (int)strcspn(*host, "/?#");
-    *path = *host + *host_length;
-    *length = (int)strcspn(*path, "?#");
+    ShownUrl s = {.host = url};
+    if (url[0] != '/') {
+        s.host = p ? p + 3 : url;
+        s.host_length = (int)strcspn(s.host, "/?#");
+    }
+    s.path = s.host + s.host_length;
+    s.length = (int)strcspn(s.path, "?#");
+    for (int i = 0; i < s.host_length; i++) /* user:password@ */
+        if (s.host[i] == '@') s.host += i + 1, s.host_length -= i + 1, i = -1;
+    return s;
 }
 
 static int no_answer(const Transfer *t, const char *url, CURLcode result) {
-    const char *host, *path;
-    int host_length, length;
     if (t->stopped) return t->stopped;
     if (process_interrupted() || result == CURLE_ABORTED_BY_CALLBACK) return interrupted(t->err);
     if (t->a->body.failed) return error_memory(t->err, "an answer");
-    shown_url(url, &host, &host_length, &path, &length);
+    ShownUrl s = shown_url(url);
     if (t->too_large)
         return error_set(t->err, ERR_LIMIT, "%s %.*s: %.*s answers with more than 256 MiB", t->r->method,
-                         length, path, host_length, host);
-    return error_set(t->err, ERR_IO, "%s %.*s: no answer from %.*s (%s)", t->r->method, length, path,
-                     host_length, host, curl_easy_strerror(result));
+                         s.length, s.path, s.host_length, s.host);
+    return error_set(t->err, ERR_IO, "%s %.*s: no answer from %.*s (%s)", t->r->method, s.length, s.path,
+                     s.host_length, s.host, curl_easy_strerror(result));
 }
 
 int hub_send(Hub *hub, const HubRequest *r, HubAnswer *a, Error *err) {
@@ -395,6 +414,20 @@ int hub_send(Hub *hub, const HubRequest *r, HubAnswer *a, Error *err) {
 
 /* ---- answers that are no ---- */
 
+/* A store may repeat the URL that it refuses: of each URL in the text only scheme, host and path are left. */
+static void cut_urls(char *text) {
+    for (char *at = text; (at = strstr(at, "://"));) {
+        char *host = at + 3, *end = host + strcspn(host, " \t\r\n\"'<>"), *from = host;
+        for (char *p = host; p < host + strcspn(host, "/?# \t\r\n\"'<>"); p++)
+            if (*p == '@') from = p + 1;
+        char *query = from + strcspn(from, "?#");
+        if (query > end) query = end;
+        memmove(query, end, strlen(end) + 1);
+        memmove(host, from, strlen(from) + 1);
+        at = host;
+    }
+}
+
 /* The reason that came with an answer: a header, or "error" or "message" of a JSON body; never the token. */
 static void reason(const Hub *hub, const HubAnswer *a, char out[300]) {
     cJSON *json = NULL;
@@ -405,17 +438,16 @@ static void reason(const Hub *hub, const HubAnswer *a, char out[300]) {
         if (cJSON_IsString(error)) text = error->valuestring;
     }
     snprintf(out, 300, "%s", text);
+    cut_urls(out);
     if (hub->authorization && strstr(out, hub->authorization + strlen("Authorization: Bearer ")))
         out[0] = '\0';
     cJSON_Delete(json);
 }
 
 int hub_refused(const Hub *hub, const HubRequest *r, const HubAnswer *a, Error *err) {
-    const char *host, *path, *advice = "";
-    int host_length, length;
+    const char *advice = "";
     char why[300];
-    shown_url(r->url, &host, &host_length, &path, &length);
-    if (r->url[0] == '/') path = r->url, length = (int)strcspn(path, "?#");
+    ShownUrl s = shown_url(r->url);
     reason(hub, a, why);
     if (!r->authorize)
         advice = "";
@@ -426,8 +458,15 @@ int hub_refused(const Hub *hub, const HubRequest *r, const HubAnswer *a, Error *
         advice = "; the token lacks the right to do this (it must be one that may write here)";
     else if (a->status == 404 && !hub->authorization)
         advice = "; it does not exist, or only for those who have a token";
-    return error_set(err, ERR_IO, "%s %.*s: the Hub answers %ld%s%s%s%s", r->method, length, path, a->status,
-                     *why ? " (" : "", why, *why ? ")" : "", advice);
+    return error_set(err, ERR_IO, "%s %.*s: the Hub answers %ld%s%s%s%s", r->method, s.length, s.path,
+                     a->status, *why ? " (" : "", why, *why ? ")" : "", advice);
+}
+
+int hub_parse(const HubRequest *r, const HubAnswer *a, cJSON **out, Error *err) {
+    char name[512];
+    ShownUrl s = shown_url(r->url);
+    snprintf(name, sizeof name, "%.*s", s.length, s.path);
+    return json_parse(out, buffer_string(&a->body), a->body.length, name, err);
 }
 
 int hub_json(Hub *hub, const char *method, const char *url, const char *body, cJSON **out, Error *err) {
@@ -440,7 +479,7 @@ int hub_json(Hub *hub, const char *method, const char *url, const char *body, cJ
     HubAnswer a = {0};
     int code = hub_send(hub, &r, &a, err);
     if (!code && (a.status < 200 || a.status > 299)) code = hub_refused(hub, &r, &a, err);
-    if (!code && out) code = json_parse(out, buffer_string(&a.body), a.body.length, url, err);
+    if (!code && out) code = hub_parse(&r, &a, out, err);
     hub_answer_free(&a);
     return code;
 }

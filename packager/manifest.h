@@ -23,6 +23,7 @@ typedef struct QualityRecord {
     double kl_999;          /* what 99.9 % of the positions don't exceed */
     double top1;            /* share of positions with the same most probable token */
     double source_ppl, ppl; /* perplexities on the recipe's text; 0: it names none */
+    double source_ppl_error, ppl_error; /* their standard errors; 0 in older packages too */
 } QualityRecord;
 
 typedef struct Artifact {

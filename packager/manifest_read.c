@@ -226,7 +226,9 @@ static int read_quality(const Reader *r, QualityRecord *q, const cJSON *item, co
     TRY(get_figure(r, &q->top1, o, place, "top1", true));
     if (q->top1 > 1) return wrong(r, place, "top1", "is above 1");
     TRY(get_figure(r, &q->source_ppl, o, place, "source_perplexity", false));
-    return get_figure(r, &q->ppl, o, place, "perplexity", false);
+    TRY(get_figure(r, &q->ppl, o, place, "perplexity", false));
+    TRY(get_figure(r, &q->source_ppl_error, o, place, "source_perplexity_standard_error", false));
+    return get_figure(r, &q->ppl_error, o, place, "perplexity_standard_error", false);
 }
 
 static int read_artifact(const Reader *r, Artifact *a, const cJSON *item, const char *place,

@@ -81,7 +81,9 @@ static void put_quality(Tree *t, cJSON *item, const QualityRecord *q) {
     put_number(t, o, "top1", q->top1);
     if (q->ppl == 0) return;
     put_number(t, o, "source_perplexity", q->source_ppl);
+    put_number(t, o, "source_perplexity_standard_error", q->source_ppl_error);
     put_number(t, o, "perplexity", q->ppl);
+    put_number(t, o, "perplexity_standard_error", q->ppl_error);
 }
 
 static void put_artifacts(Tree *t, const Manifest *m) {

@@ -1,6 +1,7 @@
-/* package.c -- the files around the artifacts: recipe.json, .gitattributes, sweep.svg if the recipe names a
- * picture, provenance.json, bom.cdx.json, README.md, manifest.json, SHA256SUMS, in this order, since each
- * lists the ones before it. Artifacts are there already and are not touched. */
+/* package.c -- the files around the artifacts: recipe.json, .gitattributes, sweep.svg and README.md.in if the
+ * recipe names a picture and a template of the card, provenance.json, bom.cdx.json, README.md, manifest.json,
+ * SHA256SUMS, in this order, since each lists the ones before it. Artifacts are there already and are not
+ * touched. */
 #include "core/input.h"
 #include "core/json.h"
 #include "core/output.h"
@@ -15,15 +16,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OWN_FILES = 6, LARGEST_PICTURE = 4 << 20, DEPTH_LIMIT = 16 };
+enum { OWN_FILES = 7, LARGEST_PICTURE = 4 << 20, DEPTH_LIMIT = 16 };
+
+#define TEMPLATE_FILE "README.md.in" /* what README.md was made by, if the recipe names a template */
 
 /* What a plain git push needs: the Hub's own list has no *.gguf, and a tokenizer.json is above its 10 MB. */
 static const char gitattributes[] = "*.gguf filter=lfs diff=lfs merge=lfs -text\n"
                                     "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
                                     "tokenizer.json filter=lfs diff=lfs merge=lfs -text\n";
 static const char *const own_names[] = {
-    "README.md", "recipe.json",   ".gitattributes", "manifest.json", "SHA256SUMS",
-    "sweep.svg", PROVENANCE_FILE, BOM_FILE,         SIGNATURE_FILE,  PROVENANCE_SIGNED_FILE};
+    "README.md",     "recipe.json", ".gitattributes", "manifest.json",        "SHA256SUMS", "sweep.svg",
+    PROVENANCE_FILE, BOM_FILE,      SIGNATURE_FILE,   PROVENANCE_SIGNED_FILE, TEMPLATE_FILE};
 
 /* ---- what is there ---- */
 
@@ -140,12 +143,13 @@ static char *last_name(const char *path, Arena *arena) {
 static int portable_recipe(Buffer *text, const PackageInputs *in, Arena *arena, Error *err) {
     static const char *const schema[] = {"$schema"}, *const base_path[] = {"base", "path"},
                              *const sign_key[] = {"package", "sign_key"},
-                             *const sweep[] = {"package", "sweep"};
+                             *const sweep[] = {"package", "sweep"}, *const card[] = {"package", "card"};
     buffer_text(text, in->pinned_recipe);
     TRY(buffer_ok(text, "recipe.json", err));
     TRY(json_text_remove(text, schema, 1, err));
     TRY(json_text_remove(text, sign_key, 2, err));
     if (in->recipe->sweep) TRY(json_text_set(text, sweep, 2, "\"sweep.svg\"", err));
+    if (in->recipe->card) TRY(json_text_set(text, card, 2, "\"" TEMPLATE_FILE "\"", err));
     TRY(recipe_set_lora_text(in->recipe, RECIPE_PATHS_NAMES, text, err));
     if (in->recipe->repo) return json_text_remove(text, base_path, 2, err);
     if (!in->recipe->base_path) return 0;
@@ -224,6 +228,23 @@ static int add_sweep(Package *p, Buffer *text, Error *err) {
     return add_text(p, "sweep.svg", text, err);
 }
 
+/* The card, and before it the template that made it, so that a build of the package's own recipe makes it
+ * again. */
+static int add_card(Package *p, Buffer *text, Error *err) {
+    CardTemplate own = {.name = NULL};
+    const char *path = p->inputs.recipe->card;
+    if (path) {
+        TRY(card_template_read(&own, path, p->arena, err));
+        buffer_clear(text);
+        buffer_append(text, own.file, own.file_length);
+        TRY(buffer_ok(text, TEMPLATE_FILE, err));
+        TRY(add_text(p, TEMPLATE_FILE, text, err));
+    }
+    buffer_clear(text);
+    TRY(card_write(text, &p->inputs, path ? &own : NULL, err));
+    return add_text(p, "README.md", text, err);
+}
+
 static const char *hash_of(const Package *p, const char *name) {
     ManifestFile wanted = {.path = name};
     const ManifestFile *f =
@@ -254,9 +275,7 @@ static int write_all(Package *p, Buffer *text, Error *err) {
     TRY(add_text(p, ".gitattributes", text, err));
     TRY(add_sweep(p, text, err));
     TRY(write_evidence(p, text, err));
-    buffer_clear(text);
-    TRY(card_write(text, &p->inputs, err));
-    TRY(add_text(p, "README.md", text, err));
+    TRY(add_card(p, text, err));
     buffer_clear(text);
     TRY(manifest_write(text, &p->inputs.manifest, err));
     TRY(write_text(p, "manifest.json", text, &manifest, err));
@@ -278,6 +297,13 @@ static int open_package(Package *p, Error *err) {
     m->recipe_file = "recipe.json";
     TRY(check_listed(p->directory, p->files, m->n_files, err));
     return check_nothing_else(p->directory, "", 0, p->files, m->n_files, p->arena, err);
+}
+
+/* Measured on tiny-extreme, which lists 13 files: 41 KB, 54 with signatures. A file is named in the manifest,
+ * the sums, the statement (twice when it is signed), the bill of materials and the signature. */
+uint64_t package_evidence_bytes(const Recipe *r, size_t n_files, uint64_t tokens) {
+    enum { ALWAYS = 40 << 10, A_FILE = 2 << 10, A_TOKEN = 12 };
+    return ALWAYS + (uint64_t)(n_files + r->n_outputs) * A_FILE + tokens * A_TOKEN;
 }
 
 int package_write(const char *directory, const PackageInputs *in, const Allocator *allocator, Error *err) {

@@ -25,14 +25,6 @@ static int open_journal(Publish *p, Error *err) {
                                 err);
 }
 
-static int check_unchanged(const Publish *p, Error *err) {
-    for (size_t i = 0; i < p->result->n_files; i++) {
-        int code = input_unchanged(p->inputs[i], err);
-        if (code) return error_wrap(err, code, "nothing was committed");
-    }
-    return 0;
-}
-
 static bool anything_new(const PublishResult *r) {
     for (size_t i = 0; i < r->n_files; i++)
         if (r->files[i].state != PUBLISH_SAME) return true;
@@ -55,7 +47,7 @@ static int send_everything(Publish *p, Error *err) {
         strcpy(p->result->commit, p->head);
     } else {
         TRY(publish_upload(p, err));
-        TRY(check_unchanged(p, err));
+        TRY(publish_unchanged(p, err));
         TRY(publish_commit(p, err));
     }
     const char *revision = p->result->nothing_new ? p->revision_in_path : made_revision(p);

@@ -43,7 +43,7 @@ static int compare_some(Publish *p, const char *url, size_t first, size_t end, b
     int code = buffer_ok(&b, "a request", err);
     if (!code) code = hub_send(p->hub, &r, &a, err);
     if (!code && a.status != 200) code = hub_refused(p->hub, &r, &a, err);
-    if (!code) code = json_parse(&answer, buffer_string(&a.body), a.body.length, url, err);
+    if (!code) code = hub_parse(&r, &a, &answer, err);
     for (size_t i = first; !code && i < end; i++) {
         const PublishFile *f = &p->result->files[i];
         const cJSON *item, *found = NULL;
@@ -100,7 +100,7 @@ int publish_others(Publish *p, const char *revision, Error *err) {
         cJSON *tree = NULL;
         int code = hub_send(p->hub, &r, &a, err);
         if (!code && a.status != 200) code = hub_refused(p->hub, &r, &a, err);
-        if (!code) code = json_parse(&tree, buffer_string(&a.body), a.body.length, url, err);
+        if (!code) code = hub_parse(&r, &a, &tree, err);
         if (!code) code = note_others(p, tree, err);
         url = !code && a.next[0] ? arena_string(p->arena, a.next) : NULL;
         cJSON_Delete(tree);

@@ -4,14 +4,11 @@
 #include "core/threads.h"
 #include "packager/manifest_private.h"
 #include "packager/publish_private.h"
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
+#include "packager/tree.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-enum { DEPTH_LIMIT = 16, MOST_FILES = 10000, CONTENT_LIMIT = 100 << 20 };
+enum { MOST_FILES = 10000, CONTENT_LIMIT = 100 << 20 };
 
 static const ManifestFile *find_listed(const Manifest *m, const char *path) {
     for (size_t i = 0; i < m->n_files; i++)
@@ -19,49 +16,25 @@ static const ManifestFile *find_listed(const Manifest *m, const char *path) {
     return NULL;
 }
 
-static int add_file(Publish *p, const char *path, uint64_t size, Error *err) {
+static int add_file(Publish *p, const FoundFile *found, Error *err) {
+    const char *path = found->path;
     const ManifestFile *listed = find_listed(p->manifest, path);
     PublishResult *r = p->result;
     const char *problem = package_path_problem(path);
+    if (found->kind != FOUND_FILE)
+        return error_set(err, ERR_FORMAT, "%s/%s is a link or a special file; a package holds none",
+                         p->directory, path);
     if (problem) return error_set(err, ERR_FORMAT, "%s/%s: the path %s", p->directory, path, problem);
     /* A key or a note that somebody left in the directory must not be published. */
     if (!listed && !package_is_unlisted(path))
         return error_set(err, ERR_FORMAT,
                          "%s/%s is not in the manifest and would not be verifiable; move it away",
                          p->directory, path);
-    if (listed && listed->size != size)
+    if (listed && listed->size != found->size)
         return error_set(err, ERR_CHECK, "%s/%s has %llu bytes, the manifest says %llu", p->directory, path,
-                         (unsigned long long)size, (unsigned long long)listed->size);
-    if (r->n_files == MOST_FILES)
-        return error_set(err, ERR_LIMIT, "%s holds more than %d files", p->directory, MOST_FILES);
-    r->files[r->n_files++] = (PublishFile){.path = path, .size = size};
+                         (unsigned long long)found->size, (unsigned long long)listed->size);
+    r->files[r->n_files++] = (PublishFile){.path = path, .size = found->size};
     return 0;
-}
-
-static int walk(Publish *p, const char *below, unsigned depth, Error *err) {
-    char *path = arena_printf(p->arena, "%s%s%s", p->directory, *below ? "/" : "", below);
-    if (!path) return error_memory(err, p->directory);
-    DIR *dir = depth < DEPTH_LIMIT ? opendir(path) : NULL;
-    if (!dir) return error_sys(err, ERR_IO, depth < DEPTH_LIMIT ? errno : ELOOP, "can't list %s", path);
-    int code = 0;
-    for (struct dirent *e; !code && (e = readdir(dir));) {
-        struct stat st;
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-        char *name = arena_printf(p->arena, "%s%s%s", below, *below ? "/" : "", e->d_name);
-        if (!name)
-            code = error_memory(err, path);
-        else if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-            code = error_sys(err, ERR_IO, errno, "%s/%s", p->directory, name);
-        else if (S_ISDIR(st.st_mode))
-            code = walk(p, name, depth + 1, err);
-        else if (!S_ISREG(st.st_mode))
-            code = error_set(err, ERR_FORMAT, "%s/%s is a link or a special file; a package holds none",
-                             p->directory, name);
-        else
-            code = add_file(p, name, (uint64_t)st.st_size, err);
-    }
-    closedir(dir);
-    return code;
 }
 
 static int by_path(const void *a, const void *b) {
@@ -79,19 +52,55 @@ static int check_complete(const Publish *p, Error *err) {
     return 0;
 }
 
+static int changed(const Publish *p, const char *path, Error *err) {
+    return error_set(err, ERR_CHECK,
+                     "%s/%s was changed while it was in use; run again when nothing writes it", p->directory,
+                     path);
+}
+
+/* The manifest that everything was held against must be the one that is sent. */
+static int same_manifest(Publish *p, const Input *in, const char *path, Error *err) {
+    cJSON *json = NULL;
+    size_t n = (size_t)input_size(in);
+    char *text = mem_alloc(NULL, n + 1);
+    if (!text) return error_memory(err, path);
+    int code = input_read(in, 0, text, n, err);
+    if (!code) code = json_parse(&json, text, n, path, err);
+    if (!code && !cJSON_Compare(json, p->manifest->json, true)) code = changed(p, path, err);
+    cJSON_Delete(json);
+    mem_free(NULL, text);
+    return code;
+}
+
+/* Opened once, and not through a link: what is hashed and what is sent are read from here. */
+static int open_file(Publish *p, size_t i, Error *err) {
+    const PublishFile *f = &p->result->files[i];
+    TRY(package_open_file(&p->inputs[i], p->directory, f->path, err));
+    if (input_size(p->inputs[i]) != f->size) return changed(p, f->path, err);
+    return strcmp(f->path, "manifest.json") ? 0 : same_manifest(p, p->inputs[i], f->path, err);
+}
+
 int publish_list(Publish *p, Error *err) {
     PublishResult *r = p->result;
-    r->files = arena_alloc(p->arena, MOST_FILES, sizeof *r->files);
+    FileTree tree;
+    TRY(tree_list(&tree, p->directory, p->arena, err));
+    if (tree.n_files > MOST_FILES)
+        return error_set(err, ERR_LIMIT, "%s holds more than %d files", p->directory, MOST_FILES);
+    r->files = arena_alloc(p->arena, tree.n_files + 1, sizeof *r->files);
     if (!r->files) return error_memory(err, p->directory);
-    TRY(walk(p, "", 0, err));
-    qsort(r->files, r->n_files, sizeof *r->files, by_path);
+    for (size_t i = 0; i < tree.n_files; i++) TRY(add_file(p, &tree.files[i], err));
     TRY(check_complete(p, err));
     p->inputs = arena_alloc(p->arena, r->n_files, sizeof *p->inputs);
     if (!p->inputs) return error_memory(err, p->directory);
-    for (size_t i = 0; i < r->n_files; i++) {
-        char *path = arena_printf(p->arena, "%s/%s", p->directory, r->files[i].path);
-        if (!path) return error_memory(err, p->directory);
-        TRY(input_open(&p->inputs[i], path, NULL, err));
+    for (size_t i = 0; i < r->n_files; i++) TRY(open_file(p, i, err));
+    return 0;
+}
+
+int publish_unchanged(const Publish *p, Error *err) {
+    for (size_t i = 0; i < p->result->n_files; i++) {
+        Error found = {0};
+        int code = input_unchanged(p->inputs[i], &found);
+        if (code) return error_wrap(err, changed(p, p->result->files[i].path, err), "nothing was committed");
     }
     return 0;
 }

@@ -28,8 +28,11 @@ typedef struct Publish {
 } Publish;
 
 /* ---- publish_files.c ---- */
-/* Lists the directory and holds it against the manifest by names and sizes; opens every file. */
+/* Lists the directory and holds it against the manifest by names and sizes; opens every file, without
+ * following links. What is hashed and sent afterwards is read from these inputs. */
 int publish_list(Publish *p, Error *err) MUST_CHECK;
+/* ERR_CHECK if something has written to one of them since. */
+int publish_unchanged(const Publish *p, Error *err) MUST_CHECK;
 /* Hashes every file (or takes the journal's word for one that didn't change) and compares. */
 int publish_hash(Publish *p, Error *err) MUST_CHECK;
 /* A whole small file, NUL-terminated, in the arena. ERR_LIMIT above 100 MiB. */

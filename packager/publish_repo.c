@@ -81,7 +81,7 @@ static int look_up(Publish *p, const char *url, cJSON **answer, Error *err) {
     *answer = NULL;
     int code = hub_send(p->hub, &r, &a, err);
     if (!code && a.status == 200)
-        code = json_parse(answer, buffer_string(&a.body), a.body.length, url, err);
+        code = hub_parse(&r, &a, answer, err);
     else if (!code && a.status != 404)
         code = hub_refused(p->hub, &r, &a, err);
     hub_answer_free(&a);

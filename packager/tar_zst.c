@@ -203,13 +203,14 @@ static int take_all(TarReader *r, Error *err) {
     }
 }
 
-int tar_zst_unpack(Unpacking *u, const char *path, Error *err) {
+int tar_zst_unpack(Unpacking *u, const char *path, unsigned threads, Error *err) {
     Input *in;
     TRY(input_open(&in, path, NULL, err));
     TarReader r = {
         .to = u, .piece = mem_alloc(NULL, ARCHIVE_PIECE), .block = mem_alloc(NULL, ARCHIVE_PIECE + 1)};
     buffer_init(&r.name, NULL);
-    int code = r.piece && r.block ? zstd_reader_open(&r.zstd, in, err) : error_memory(err, "an archive");
+    int code =
+        r.piece && r.block ? zstd_reader_open(&r.zstd, in, threads, err) : error_memory(err, "an archive");
     if (!code) code = take_all(&r, err);
     zstd_reader_close(r.zstd);
     buffer_free(&r.name);

@@ -2,6 +2,7 @@
  * can change under it. */
 #include "model/gguf.h"
 #include "packager/evidence.h"
+#include <string.h>
 
 enum { PIECE = 1 << 20 };
 
@@ -39,6 +40,12 @@ static int hash_tensors(Hashes *h, const Model *m, Error *err) {
     sha256_finish(h->all, hex);
     buffer_printf(h->out, "%-8s  %s  %s\n", "sha256", hex, h->name);
     return buffer_ok(h->out, "hashes of tensors", err);
+}
+
+uint64_t tensor_hashes_size(const Model *m, const char *name) {
+    uint64_t whole = 8 + 2 + (SHA256_HEX - 1) + 2 + strlen(name) + 1, size = whole;
+    for (size_t i = 0; i < m->n_tensors; i++) size += whole + 1 + strlen(m->tensors[i].name);
+    return size;
 }
 
 int tensor_hashes_write(Buffer *out, const char *path, const char *name, const Progress *progress,

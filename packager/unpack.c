@@ -155,7 +155,8 @@ static int check_complete(Unpacking *u, bool evidence, Error *err) {
 }
 
 static int take(Unpacking *u, ArchiveKind kind, const char *path, Error *err) {
-    int code = kind == ARCHIVE_ZIP ? zip_unpack(u, path, err) : tar_zst_unpack(u, path, err);
+    int code =
+        kind == ARCHIVE_ZIP ? zip_unpack(u, path, err) : tar_zst_unpack(u, path, u->options->threads, err);
     if (!code) code = check_complete(u, kind == ARCHIVE_ZIP, err);
     return code;
 }

@@ -7,7 +7,12 @@
 #include "core/input.h"
 #include "core/output.h"
 
-enum { ZSTD_FRAME_BYTES = 256 << 20, ZSTD_WINDOW_LOG = 27 /* what decoders take without being asked */ };
+enum {
+    ZSTD_FRAME_BYTES = 256 << 20,
+    ZSTD_WINDOW_LOG = 27,          /* what decoders take without being asked */
+    ZSTD_TABLE_MAGIC = 0x184D2A5E, /* of the skippable frame that the table is */
+    ZSTD_SEEK_MAGIC = (int)0x8F92EAB1
+};
 
 typedef struct ZstdWriter ZstdWriter;
 /* total: bytes that will be written, exactly. threads: 0 is one a processor. level: 0 is 3. */
@@ -19,7 +24,9 @@ int zstd_writer_finish(ZstdWriter *w, uint64_t *size, Error *err) MUST_CHECK;
 void zstd_writer_close(ZstdWriter *w); /* NULL-safe */
 
 typedef struct ZstdReader ZstdReader;
-int zstd_reader_open(ZstdReader **out, const Input *in, Error *err) MUST_CHECK; /* borrows `in` */
+/* threads: more than one decode ahead of the reader, where there is a seek table (zstd_frames.h); 0: one a
+ * processor. What is read, and how it fails, is the same with any number. Borrows `in`. */
+int zstd_reader_open(ZstdReader **out, const Input *in, unsigned threads, Error *err) MUST_CHECK;
 /* Exactly `length` bytes, else ERR_FORMAT. */
 int zstd_read(ZstdReader *r, void *buffer, size_t length, Error *err) MUST_CHECK;
 /* ERR_FORMAT unless all has been read. */

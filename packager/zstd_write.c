@@ -3,13 +3,7 @@
 #include "packager/zstd_stream.h"
 #include <zstd.h>
 
-enum {
-    OUT_BYTES = 1 << 20,
-    JOB_BYTES = 16 << 20,
-    TABLE_MAGIC = 0x184D2A5E,
-    SEEK_MAGIC = (int)0x8F92EAB1,
-    SUM = 4
-};
+enum { OUT_BYTES = 1 << 20, JOB_BYTES = 16 << 20, SUM = 4 };
 
 struct ZstdWriter {
     ZSTD_CCtx *ctx;
@@ -125,11 +119,11 @@ int zstd_writer_finish(ZstdWriter *w, uint64_t *size, Error *err) {
     if (w->left || w->in_frame) return error_set(err, ERR_LIMIT, "an archive shrank while it was written");
     Buffer head;
     buffer_init(&head, NULL);
-    buffer_u32(&head, TABLE_MAGIC);
+    buffer_u32(&head, ZSTD_TABLE_MAGIC);
     buffer_u32(&head, (uint32_t)(w->table.length + 9));
     buffer_u32(&w->table, w->n_frames);
     buffer_u8(&w->table, 0x80); /* entries have checksums */
-    buffer_u32(&w->table, (uint32_t)SEEK_MAGIC);
+    buffer_u32(&w->table, (uint32_t)ZSTD_SEEK_MAGIC);
     int code = buffer_ok(&head, "an archive", err);
     if (!code) code = buffer_ok(&w->table, "an archive", err);
     if (!code) code = put(w, (const uint8_t *)head.data, head.length, err);

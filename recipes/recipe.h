@@ -84,6 +84,7 @@ typedef struct Recipe {
         *sign_key; /* package.sign_key: "env:NAME", or a file resolved against directory; NULL if absent */
     const char *archive; /* package.archive: "zip" or "tar.zst"; NULL if absent */
     const char *sweep;   /* package.sweep resolved against directory: an SVG picture; NULL if absent */
+    const char *card;    /* package.card likewise: a template of the model card; NULL if absent */
     cJSON *json;         /* the whole, after --set */
     const char *text;    /* of the file, as spelled */
     size_t text_length;  /* bytes */

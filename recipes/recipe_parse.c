@@ -7,8 +7,6 @@
 
 enum { NAME_LIMIT = 200, TOKENS_LIMIT = 2047, TOKENS_DEFAULT = 64 };
 
-#define LATER(what) what " by this version; remove the key"
-
 static const KeyRule root_keys[] = {{"$schema", NULL},   {"recipe", NULL},  {"name", NULL}, {"base", NULL},
                                     {"overrides", NULL}, {"accept", NULL},  {"lora", NULL}, {"outputs", NULL},
                                     {"validate", NULL},  {"package", NULL}, {NULL, NULL}};
@@ -24,15 +22,8 @@ static const KeyRule hf_keys[] = {{"format", NULL}, {NULL, NULL}};
 static const KeyRule validate_keys[] = {{"prompts", NULL}, {"tokens", NULL},   {"text", NULL},
                                         {"max_kl", NULL},  {"min_top1", NULL}, {"max_ppl_ratio", NULL},
                                         {NULL, NULL}};
-static const KeyRule package_keys[] = {
-    {"license", NULL},
-    {"author", NULL},
-    {"tags", NULL},
-    {"sweep", NULL},
-    {"sign_key", NULL},
-    {"archive", NULL},
-    {"card", LATER("the program writes the model card, a card of your own is not offered")},
-    {NULL, NULL}};
+static const KeyRule package_keys[] = {{"license", NULL},  {"author", NULL},  {"tags", NULL}, {"sweep", NULL},
+                                       {"sign_key", NULL}, {"archive", NULL}, {"card", NULL}, {NULL, NULL}};
 
 /* Types of the format that this version does not write: llama.cpp's names. */
 static const char *const later_types[] = {"q1_0",  "q2_0",  "iq1_s",   "iq1_m",     "iq2_xxs", "iq2_xs",
@@ -366,12 +357,13 @@ static bool is_tag(const char *s) {
     return !has_control(s) && strlen(s) <= NAME_LIMIT;
 }
 
-static int parse_sweep(Recipe *r, const cJSON *package, Error *err) {
+/* A file beside the recipe. */
+static int parse_file(const char **out, const Recipe *r, const cJSON *package, const char *key, Error *err) {
     const char *path = NULL;
-    TRY(field_string(&path, package, "package", "sweep", false, err));
+    TRY(field_string(&path, package, "package", key, false, err));
     if (!path) return 0;
-    r->sweep = field_resolve(r->arena, r->directory, path);
-    return r->sweep ? 0 : error_memory(err, "package.sweep");
+    *out = field_resolve(r->arena, r->directory, path);
+    return *out ? 0 : error_memory(err, "package");
 }
 
 static int parse_signing(Recipe *r, const cJSON *package, Error *err) {
@@ -399,7 +391,8 @@ static int parse_package(Recipe *r, Error *err) {
     if (r->author && !is_tag(r->author))
         return field_mismatch(json_get(package, "author"), "package.author", "one line of at most 200 bytes",
                               err);
-    TRY(parse_sweep(r, package, err));
+    TRY(parse_file(&r->sweep, r, package, "sweep", err));
+    TRY(parse_file(&r->card, r, package, "card", err));
     TRY(parse_signing(r, package, err));
     TRY(field_array(&tags, package, "package", "tags", false, err));
     if (!tags) return 0;

@@ -35,7 +35,7 @@ while [ "$killed" -lt "$kills" ]; do
     status=$?
     for j in "$work"/.x*.journal "$work"/.x*/.*.journal; do [ -f "$j" ] && resumed=$((resumed + 1)); done
     # a kill between the last rename and the exit leaves everything in place
-    if [ "$status" = 0 ] || { [ "$status" = 137 ] && [ "$verb" = build ] && [ -e "$work/$name" ]; }; then
+    if [ "$status" = 0 ] || { [ "$status" = 137 ] && { [ -e "$work/$name" ] || ls "$work"/x-00001-of-* >/dev/null 2>&1; }; }; then
         ended=$((ended + 1))
         [ "$(bytes)" = "$right" ] || { echo "WRONG BYTES after $killed kills"; exit 1; }
         rm -r "${work:?}"/x*

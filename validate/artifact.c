@@ -28,10 +28,8 @@ static int make_records(GenerationRecord **out, const Validation *v, const Recip
     *out = arena_alloc(v->arena, r->n_prompts, sizeof **out);
     if (!*out) return error_memory(err, "generation records");
     TRY(prompt_texts(&prompts, r, derived, v->arena, err));
-    for (size_t i = 0; i < r->n_prompts; i++)
-        TRY(validate_generate(&(*out)[i], derived, prompts[i], r->n_tokens, NULL, v->options->threads,
-                              v->arena, err));
-    return 0;
+    return validate_generate(*out, derived, prompts, r->n_prompts, r->n_tokens, NULL, v->options, v->arena,
+                             err);
 }
 
 static int generation(const Validation *v, const Subject *s, bool lossless, const Model *derived,

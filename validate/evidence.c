@@ -1,6 +1,6 @@
-/* evidence.c -- do provenance.json, bom.cdx.json and the hashes of tensors say what the manifest and the
- * files say? They are hashed like every file, but whoever made the package could have written anything into
- * them. */
+/* evidence.c -- do provenance.json, bom.cdx.json, the card and the hashes of tensors say what the manifest
+ * and the files say? They are hashed like every file, but whoever made the package could have written
+ * anything into them. */
 #include "packager/evidence.h"
 #include "core/json.h"
 #include "validate/validation.h"
@@ -120,6 +120,31 @@ static int check_hashed(const Manifest *m, const cJSON *list, const char *key, c
     return 0;
 }
 
+static const Artifact *artifact_of(const Manifest *m, const char *path) {
+    for (size_t i = 0; path && i < m->n_artifacts; i++)
+        if (!strcmp(m->artifacts[i].path, path)) return &m->artifacts[i];
+    return NULL;
+}
+
+/* An older bill of materials gives fewer digests; those that it gives are the manifest's. */
+static int check_digests(const Manifest *m, const cJSON *list, Error *err) {
+    const cJSON *c, *p;
+    cJSON_ArrayForEach(c, list) {
+        const Artifact *a = artifact_of(m, text_of(c, "name"));
+        const cJSON *properties = a ? json_get(c, "properties") : NULL;
+        cJSON_ArrayForEach(p, properties) {
+            const char *name = text_of(p, "name"), *hex = text_of(p, "value"), *said = NULL;
+            if (!name) continue;
+            if (!strcmp(name, "recast:weights_sha256")) said = a->weights_sha256;
+            if (!strcmp(name, "recast:metadata_sha256")) said = a->metadata_sha256;
+            if (!strcmp(name, "recast:derivation_sha256"))
+                said = a->derivation_sha256 ? a->derivation_sha256 : "";
+            if (said && (!hex || strcmp(hex, said))) return differs(err, BOM_FILE, name, a->path, hex);
+        }
+    }
+    return 0;
+}
+
 static int check_bom(const Evidence *e, const cJSON *root, Error *err) {
     const cJSON *model = json_get(json_get(root, "metadata"), "component");
     size_t files = 0, references = 0;
@@ -128,6 +153,7 @@ static int check_bom(const Evidence *e, const cJSON *root, Error *err) {
         return error_set(err, ERR_CHECK, BOM_FILE ": it speaks of another model than the manifest");
     TRY(check_hashed(e->m, json_get(model, "components"), "name", "file", &files, err));
     TRY(check_hashed(e->m, json_get(model, "externalReferences"), "url", "reference", &references, err));
+    TRY(check_digests(e->m, json_get(model, "components"), err));
     if (files) return 0;
     return error_set(err, ERR_CHECK, BOM_FILE ": it lists no file");
 }
@@ -147,6 +173,19 @@ static int check_json(const Evidence *e, const char *name,
     if (code) return check_error(e->v, "hashes", name, &found, err);
     check_add(e->v, "hashes", CHECK_PASS, name, "agrees with manifest.json");
     return 0;
+}
+
+/* ---- the model card ---- */
+
+/* What the Hub shows of licence and base. Said only if it is wrong: the card is prose for the rest. */
+static int check_card(const Evidence *e, Error *err) {
+    char *text;
+    size_t length;
+    Error found = {0};
+    if (!listed(e->m, "README.md") || !is_present(e, "README.md")) return 0;
+    int code = read_text(&text, &length, e, "README.md", &found);
+    if (!code) code = card_check(text, length, e->m, &found);
+    return code ? check_error(e->v, "hashes", "README.md", &found, err) : 0;
 }
 
 /* ---- hashes of tensors ---- */
@@ -188,6 +227,7 @@ int check_evidence(const Validation *v, const char *directory, const FileTree *t
     Evidence e = {v, directory, tree, m};
     TRY(check_json(&e, PROVENANCE_FILE, check_statement, err));
     TRY(check_json(&e, BOM_FILE, check_bom, err));
+    TRY(check_card(&e, err));
     for (size_t i = 0; i < m->n_files; i++)
         if (is_gguf(m->files[i].path)) TRY(check_tensors(&e, m->files[i].path, err));
     return 0;

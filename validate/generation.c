@@ -6,8 +6,25 @@
 #include "validate/validation.h"
 #include <string.h>
 
-/* A CPU must be able to check a package in reasonable time. */
-enum { MOST_POSITIONS = 2048 };
+enum {
+    MOST_POSITIONS = 2048, /* a CPU must be able to check a package in reasonable time */
+    ROOM = 512 /* the context is a multiple of it, so that a longer prompt seldom needs a new runner */
+};
+
+/* A model that says several things. Its runner stays open: a GPU is given all weights when it opens. */
+typedef struct Speaker {
+    const Model *model;
+    const ValidateOptions *options;
+    Vocab *vocab;
+    Tokenizer *tokenizer;
+    Runner *runner;
+} Speaker;
+
+static void speaker_close(Speaker *s) {
+    runner_close(s->runner);
+    tokenizer_close(s->tokenizer);
+    vocab_close(s->vocab);
+}
 
 /* ---- one generation ---- */
 
@@ -23,20 +40,27 @@ static int encode(Tokens *prompt, const Tokenizer *t, const char *text, uint32_t
         prompt->count, n_tokens, MOST_POSITIONS);
 }
 
-static int run(Generation **out, const Model *model, const Tokens *prompt, uint32_t n_tokens,
-               unsigned threads, Error *err) {
-    Runner *r;
-    RunnerOptions options = {.context = (uint32_t)prompt->count + n_tokens, .kv = KV_F32, .threads = threads};
-    TRY(runner_open(&r, model, options, NULL, err));
-    SampleOptions greedy = {.top_p = 1};
-    int code = generate(out, r, prompt->ids, prompt->count, greedy, (GenerateOptions){.max_tokens = n_tokens},
-                        NULL, err);
-    if (!code && (*out)->n_tokens != n_tokens) {
-        code = error_set(err, ERR_CHECK, "%u tokens were generated, not %u", (*out)->n_tokens, n_tokens);
-        generation_close(*out);
-        *out = NULL;
+static int make_room(Speaker *s, uint32_t positions, Error *err) {
+    RunnerOptions options = {
+        .context = (positions + ROOM - 1) / ROOM * ROOM, .kv = KV_F32, .threads = s->options->threads};
+    if (s->runner && runner_context(s->runner) >= positions) {
+        runner_reset(s->runner);
+        return 0;
     }
-    runner_close(r);
+    runner_close(s->runner);
+    s->runner = NULL;
+    return device_choice_open(&s->runner, s->model, options, &s->options->device, err);
+}
+
+static int run(Generation **out, Speaker *s, const Tokens *prompt, uint32_t n_tokens, Error *err) {
+    SampleOptions greedy = {.top_p = 1};
+    TRY(make_room(s, (uint32_t)prompt->count + n_tokens, err));
+    TRY(generate(out, s->runner, prompt->ids, prompt->count, greedy,
+                 (GenerateOptions){.max_tokens = n_tokens}, NULL, err));
+    if ((*out)->n_tokens == n_tokens) return 0;
+    int code = error_set(err, ERR_CHECK, "%u tokens were generated, not %u", (*out)->n_tokens, n_tokens);
+    generation_close(*out);
+    *out = NULL;
     return code;
 }
 
@@ -59,27 +83,23 @@ static int decode(char **out, const Tokenizer *t, const Generation *g, Arena *ar
 }
 
 /* text (may be NULL): what was generated, in the arena. */
-static int generate_from(Generation **out, char **text, const Model *model, const char *prompt,
-                         uint32_t n_tokens, unsigned threads, Arena *arena, Error *err) {
-    Vocab *vocab = NULL;
-    Tokenizer *tokenizer = NULL;
+static int generate_from(Generation **out, char **text, Speaker *s, const char *prompt, uint32_t n_tokens,
+                         Arena *arena, Error *err) {
     Tokens ids;
     tokens_init(&ids, NULL);
     *out = NULL;
-    int code = vocab_open(&vocab, model, NULL, err);
-    if (!code) code = tokenizer_open(&tokenizer, vocab, NULL, err);
-    if (!code) code = encode(&ids, tokenizer, prompt, n_tokens, err);
-    if (!code) code = run(out, model, &ids, n_tokens, threads, err);
+    int code = s->vocab ? 0 : vocab_open(&s->vocab, s->model, NULL, err);
+    if (!code && !s->tokenizer) code = tokenizer_open(&s->tokenizer, s->vocab, NULL, err);
+    if (!code) code = encode(&ids, s->tokenizer, prompt, n_tokens, err);
+    if (!code) code = run(out, s, &ids, n_tokens, err);
     if (!code && text) {
-        code = decode(text, tokenizer, *out, arena, err);
+        code = decode(text, s->tokenizer, *out, arena, err);
         if (code) {
             generation_close(*out);
             *out = NULL;
         }
     }
     tokens_free(&ids);
-    tokenizer_close(tokenizer);
-    vocab_close(vocab);
     return code;
 }
 
@@ -102,13 +122,27 @@ static int record(GenerationRecord *out, const Generation *g, const char *prompt
     return ok ? 0 : error_memory(err, "a generation record");
 }
 
-int validate_generate(GenerationRecord *out, const Model *model, const char *prompt, uint32_t n_tokens,
-                      const char *artifact, unsigned threads, Arena *arena, Error *err) {
+static int generate_record(GenerationRecord *out, Speaker *s, const char *prompt, uint32_t n_tokens,
+                           const char *artifact, Arena *arena, Error *err) {
     Generation *g;
     char *text;
-    int code = generate_from(&g, &text, model, prompt, n_tokens, threads, arena, err);
+    int code = generate_from(&g, &text, s, prompt, n_tokens, arena, err);
     if (!code) code = record(out, g, prompt, artifact, text, arena, err);
     generation_close(g);
+    return code;
+}
+
+int validate_generate(GenerationRecord *out, const Model *model, const char *const *prompts, size_t n,
+                      uint32_t n_tokens, const char *artifact, const ValidateOptions *options, Arena *arena,
+                      Error *err) {
+    Speaker s = {.model = model, .options = options};
+    const char *phase = artifact ? artifact : "generate from the source";
+    int code = 0;
+    for (size_t i = 0; !code && i < n; i++) {
+        code = progress_update(options->progress, phase, i, n, err);
+        if (!code) code = generate_record(&out[i], &s, prompts[i], n_tokens, artifact, arena, err);
+    }
+    speaker_close(&s);
     return code;
 }
 
@@ -143,15 +177,15 @@ static void say_text(Buffer *b, const GenerationRecord *r, const char *text) {
                       (double)r->least_margin);
 }
 
+/* derived: its model may be NULL. */
 static void explain(Buffer *b, const Validation *v, const Generation *found, const char *text,
-                    const GenerationRecord *r, const Model *derived) {
+                    const GenerationRecord *r, Speaker *derived) {
     Generation *expected = NULL;
     Error ignored;
     if (strcmp(found->tokens_sha256, r->tokens_sha256) == 0)
         buffer_text(b, "the same tokens, but other logits");
-    else if (derived &&
-             !generate_from(&expected, NULL, derived, r->prompt, r->n_tokens, v->options->threads, v->arena,
-                            &ignored) &&
+    else if (derived->model && !r->artifact &&
+             !generate_from(&expected, NULL, derived, r->prompt, r->n_tokens, v->arena, &ignored) &&
              !strcmp(expected->tokens_sha256, r->tokens_sha256))
         say_step(b, found, expected);
     else
@@ -160,16 +194,17 @@ static void explain(Buffer *b, const Validation *v, const Generation *found, con
 }
 
 typedef struct Tally {
+    Speaker artifact, derived; /* derived: explains a difference; its model may be NULL */
     size_t tried, equal;
 } Tally;
 
-static int reproduce(const Validation *v, const Model *m, const GenerationRecord *r, size_t number,
-                     const Model *derived, Tally *tally, Error *err) {
+static int reproduce(const Validation *v, const GenerationRecord *r, size_t number, Tally *tally,
+                     Error *err) {
     Generation *g;
     char *text;
     Error found = {0};
     tally->tried++;
-    if (generate_from(&g, &text, m, r->prompt, r->n_tokens, v->options->threads, v->arena, &found))
+    if (generate_from(&g, &text, &tally->artifact, r->prompt, r->n_tokens, v->arena, &found))
         return check_error(v, "generation", "generation", &found, err);
     Buffer b;
     buffer_init(&b, NULL);
@@ -181,7 +216,7 @@ static int reproduce(const Validation *v, const Model *m, const GenerationRecord
     } else if (!strcmp(g->tokens_sha256, r->tokens_sha256) && !strcmp(g->logits_sha256, r->logits_sha256)) {
         tally->equal++;
     } else {
-        explain(&b, v, g, text, r, derived);
+        explain(&b, v, g, text, r, &tally->derived);
         check_add(v, "generation", CHECK_FAIL, "generation", "%s", buffer_string(&b));
     }
     if (b.failed) v->report->failed_alloc = true;
@@ -199,17 +234,27 @@ static bool holds_for(const GenerationRecord *r, const char *path, bool lossless
 
 int check_generation(const Validation *v, const Model *artifact, const char *path, bool lossless,
                      const Model *derived, size_t n_records, const GenerationRecord *records, Error *err) {
-    Tally tally = {0};
+    /* what explains may run anywhere: both models at once may be too much for a GPU */
+    ValidateOptions anywhere = *v->options;
+    if (anywhere.device.kind == DEVICE_CUDA) anywhere.device.kind = DEVICE_AUTO;
+    Tally tally = {.artifact = {.model = artifact, .options = v->options},
+                   .derived = {.model = derived, .options = &anywhere}};
     bool baked = is_baked(artifact);
-    for (size_t i = 0; i < n_records; i++) {
+    int code = 0;
+    for (size_t i = 0; !code && i < n_records; i++) {
         if (!holds_for(&records[i], path, lossless && !baked)) continue;
-        TRY(progress_update(v->options->progress, "generate", i, n_records, err));
-        TRY(reproduce(v, artifact, &records[i], i, records[i].artifact ? NULL : derived, &tally, err));
+        code = progress_update(v->options->progress, "generate", i, n_records, err);
+        if (!code) code = reproduce(v, &records[i], i, &tally, err);
     }
+    speaker_close(&tally.artifact);
+    speaker_close(&tally.derived);
+    if (code) return code;
     if (!tally.tried)
         check_add(
             v, "generation", CHECK_NOT_RUN, "generation", "%s",
             baked ? "GGUF has \"dynamic\" only fixed for one length, so it does not say what its source says"
+            : v->options->records_own
+                ? "no file before this one has its weights: what it generates is recorded as its own"
             : n_records && !lossless
                 ? "not lossless, and nothing is recorded that this artifact itself generated"
                 : "no generation is recorded");

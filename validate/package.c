@@ -1,7 +1,9 @@
 /* package.c -- a package directory: its files, then every artifact that the manifest lists. Paths are used
  * only after manifest_read has checked them, and only where the tree has regular files. */
 #include "packager/package.h"
+#include "core/json.h"
 #include "model/metadata_digest.h"
+#include "model/views.h"
 #include "validate/quality.h"
 #include "validate/validation.h"
 #include <math.h>
@@ -152,11 +154,17 @@ static bool same_figure(double a, double b) {
     return fabs(a - b) <= 1e-9 * fabs(a); /* the manifest's decimals may be rounded */
 }
 
+/* b: as the manifest says; an older one doesn't. */
+static bool same_error(double a, double b) {
+    return b == 0 || same_figure(a, b);
+}
+
 static bool same_quality(const QualityRecord *a, const QualityRecord *b) {
     return a->positions == b->positions && same_figure(a->kl, b->kl) &&
            same_figure(a->kl_error, b->kl_error) && same_figure(a->kl_999, b->kl_999) &&
            same_figure(a->top1, b->top1) && same_figure(a->ppl, b->ppl) &&
-           same_figure(a->source_ppl, b->source_ppl);
+           same_figure(a->source_ppl, b->source_ppl) && same_error(a->ppl_error, b->ppl_error) &&
+           same_error(a->source_ppl_error, b->source_ppl_error);
 }
 
 static int measure_again(QualityRecord *out, const Package *p, const Validation *v, const Model *model,
@@ -164,12 +172,41 @@ static int measure_again(QualityRecord *out, const Package *p, const Validation 
     RecipeStack derived;
     QualityTask task = {.recipe = p->recipe,
                         .label = "quality",
+                        .device = v->options->device,
                         .threads = v->options->threads,
                         .progress = v->options->progress};
     TRY(recipe_override_open(&derived, p->recipe, v->options->source, v->options->allocator, err));
     int code = quality_measure(out, derived.top, model, &task, err);
     recipe_stack_close(&derived);
     return code;
+}
+
+/* With source and adapters at hand: does the recipe merge and round no further? Whether the tensors are those
+ * is the source's check. */
+static bool is_exact_merge(const Package *p, const Validation *v, const Artifact *a, const Model *model) {
+    RecipeStack stack;
+    Error ignored = {0};
+    size_t i = p->recipe ? find_output(p->recipe, a->path, model) : 0;
+    if (!v->options->source || !p->recipe || i == p->recipe->n_outputs) return false;
+    if (recipe_stack_open(&stack, p->recipe, i, v->options->source, v->options->allocator, &ignored))
+        return false;
+    bool exact = stack.lora && retype_is_lossless(stack.top);
+    recipe_stack_close(&stack);
+    return exact;
+}
+
+/* An artifact that is not lossless, without figures: says why, and what would help. */
+static void unmeasured(const Package *p, const Validation *v, const Artifact *a, const Model *model) {
+    bool merged = json_get(p->manifest->json, "lora") && dtype_is_float(gguf_common_type(model));
+    if (merged && is_exact_merge(p, v, a, model))
+        check_add(v, "quality", CHECK_PASS, "quality", "the merged weights, rounded no further");
+    else
+        check_add(v, "quality", CHECK_NOT_RUN, "quality", "%s",
+                  merged
+                      ? "no figures are recorded: adapters were merged, and only the merge itself says what "
+                        "the weights ought to be; --source CHECKPOINT --lora ADAPTER compares with it"
+                      : "not lossless, and no figures are recorded: a build without --no-generate measures "
+                        "them, where the runner takes the type");
 }
 
 /* Figures are taken from nobody's word: with the source they are measured again. */
@@ -182,7 +219,7 @@ static int check_quality(const Package *p, const Validation *v, const Artifact *
         return 0;
     }
     if (!a->quality.positions) {
-        check_add(v, "quality", CHECK_NOT_RUN, "quality", "not lossless, and no figures are recorded");
+        unmeasured(p, v, a, model);
         return 0;
     }
     if (!v->options->source || !p->recipe) {
@@ -296,13 +333,20 @@ static int check_sources(const Package *p, Error *err) {
     return p->recipe ? check_pins(v, p->recipe, err) : 0;
 }
 
+/* Of a merge, what was generated is recorded with each artifact: there is nothing else with its weights. */
+static bool says_of_source(const Manifest *m) {
+    for (size_t i = 0; i < m->n_generations; i++)
+        if (!m->generations[i].artifact) return true;
+    return false;
+}
+
 /* What the manifest says that the source with overrides says. */
 static int check_source_generation(const Package *p, Error *err) {
     RecipeStack derived;
     Error found = {0};
     Validation v = *p->v;
     v.label = "source with overrides";
-    if (!p->recipe || !p->manifest->n_generations) return 0;
+    if (!p->recipe || !says_of_source(p->manifest)) return 0;
     if (recipe_override_open(&derived, p->recipe, v.options->source, v.options->allocator, &found))
         return check_error(&v, "source", "recipe", &found, err);
     int code = check_generation(&v, derived.top, NULL, true, NULL, p->manifest->n_generations,

@@ -19,25 +19,31 @@ typedef struct Pair {
     const char *const *prompts; /* as the models get them; NULL with a text */
     uint32_t context;           /* positions there is room for */
     EvalRoom *room;
-    EvalPoint *points[2]; /* source's and artifact's: [context] */
-    double *kl;           /* of each position */
+    EvalPoint *points[2];          /* source's and artifact's: [context] */
+    double *kl, *source_nll, *nll; /* of each position */
     size_t n, capacity;
-    size_t same; /* positions with the same most probable token */
-    double source_nll, nll;
+    size_t same;          /* positions with the same most probable token */
     uint64_t done, total; /* positions */
 } Pair;
 
 /* ---- token sequences ---- */
 
-static int keep(Pair *p, double kl, Error *err) {
+static bool grow(double **list, size_t capacity) {
+    double *more = realloc(*list, capacity * sizeof *more);
+    if (more) *list = more;
+    return more != NULL;
+}
+
+static int keep(Pair *p, const EvalPoint *source, const EvalPoint *artifact, Error *err) {
     if (p->n == p->capacity) {
         size_t capacity = p->capacity ? 2 * p->capacity : 1024;
-        double *more = realloc(p->kl, capacity * sizeof *more);
-        if (!more) return error_memory(err, "measuring quality");
-        p->kl = more;
+        if (!grow(&p->kl, capacity) || !grow(&p->source_nll, capacity) || !grow(&p->nll, capacity))
+            return error_memory(err, "measuring quality");
         p->capacity = capacity;
     }
-    p->kl[p->n++] = kl;
+    p->kl[p->n] = artifact->kl;
+    p->source_nll[p->n] = source->nll;
+    p->nll[p->n++] = artifact->nll;
     return 0;
 }
 
@@ -51,10 +57,8 @@ static int score_sequence(Pair *p, const uint32_t *tokens, size_t n, size_t firs
     for (size_t i = 0; i < end - first; i++) {
         const EvalPoint *source = &p->points[0][i], *artifact = &p->points[1][i];
         p->same += artifact->same;
-        p->source_nll += source->nll;
-        p->nll += artifact->nll;
         TRY(progress_update(p->task->progress, p->task->label, ++p->done, p->total, err));
-        TRY(keep(p, artifact->kl, err));
+        TRY(keep(p, source, artifact, err));
     }
     return 0;
 }
@@ -103,6 +107,11 @@ static int score_prompts(Pair *p, Error *err) {
 
 /* ---- all of it ---- */
 
+static void conclude_perplexity(double *ppl, double *error, const double *nll, size_t n) {
+    *ppl = strict_exp(eval_mean(nll, n).mean);
+    *error = *ppl * eval_standard_error(nll, n);
+}
+
 static void conclude(QualityRecord *out, const Pair *p, bool has_text) {
     EvalMean kl = eval_mean(p->kl, p->n);
     *out = (QualityRecord){.positions = p->n,
@@ -111,8 +120,8 @@ static void conclude(QualityRecord *out, const Pair *p, bool has_text) {
                            .kl_999 = eval_quantile(p->kl, p->n, 0.999),
                            .top1 = (double)p->same / (double)p->n};
     if (!has_text) return;
-    out->source_ppl = strict_exp(p->source_nll / (double)p->n);
-    out->ppl = strict_exp(p->nll / (double)p->n);
+    conclude_perplexity(&out->source_ppl, &out->source_ppl_error, p->source_nll, p->n);
+    conclude_perplexity(&out->ppl, &out->ppl_error, p->nll, p->n);
 }
 
 static int read_text(char **text, size_t *length, const Recipe *r, Arena *arena, Error *err) {
@@ -135,8 +144,8 @@ static int open_runners(Pair *p, const Model *source, const Model *artifact, boo
         if (needed > options.context) options.context = needed < UINT32_MAX ? (uint32_t)needed : UINT32_MAX;
     }
     p->context = options.context;
-    TRY(runner_open(&p->source, source, options, NULL, err));
-    return runner_open(&p->artifact, artifact, options, NULL, err);
+    TRY(device_choice_open(&p->source, source, options, &p->task->device, err));
+    return device_choice_open(&p->artifact, artifact, options, &p->task->device, err);
 }
 
 /* The same tokens must mean the same: a file that says otherwise would also be written past its room. */
@@ -183,6 +192,8 @@ int quality_measure(QualityRecord *out, const Model *source, const Model *artifa
     TRY(arena_open(&arena, NULL, err));
     int code = measure(out, &p, source, artifact, arena, err);
     free(p.kl);
+    free(p.source_nll);
+    free(p.nll);
     arena_close(arena);
     return code;
 }
@@ -193,7 +204,8 @@ static void say_figures(Buffer *b, const QualityRecord *q) {
     buffer_printf(b, "%llu positions: mean KL %.3g +- %.2g (99.9 %%: %.3g), top-1 %.4f",
                   (unsigned long long)q->positions, q->kl, q->kl_error, q->kl_999, q->top1);
     if (q->ppl > 0)
-        buffer_printf(b, ", perplexity %.4f, %.4f times the source's", q->ppl, q->ppl / q->source_ppl);
+        buffer_printf(b, ", perplexity %.4f +- %.4f, %.4f times the source's", q->ppl, 1.96 * q->ppl_error,
+                      q->ppl / q->source_ppl);
 }
 
 void quality_judge(Report *r, const char *name, const QualityRecord *q, const Recipe *recipe) {

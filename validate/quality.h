@@ -10,12 +10,14 @@
 #include "core/progress.h"
 #include "packager/manifest.h"
 #include "recipes/recipe.h"
+#include "validate/device_choice.h"
 
 enum { QUALITY_WINDOW = 2048 /* positions, or the context if that is shorter */ };
 
 typedef struct QualityTask {
     const Recipe *recipe; /* its prompts, number of tokens, text */
     const char *label;    /* for the progress line */
+    DeviceChoice device;
     unsigned threads;
     const Progress *progress;
 } QualityTask;

@@ -126,7 +126,8 @@ static int run_plan(const Validation *v, const HfPlan *plan, const SourceProof *
     Error found = {0};
     FileResult *results = arena_alloc(v->arena, plan->n_files, sizeof *results);
     if (!results) return error_memory(err, "the rebuilt files");
-    if (hf_execute(results, plan, NULL, false, proof, execute_options(v->options), &found))
+    HfConversion c = {.plan = plan, .known = proof, .results = results};
+    if (hf_execute(&c, execute_options(v->options), &found))
         return check_error(v, "rebuild", "recipe", &found, err);
     if (!compare_files(v, plan, results, files, n_files, exact))
         check_add(v, "rebuild", CHECK_PASS, "recipe", "run again, it gives these %zu files, hash for hash",

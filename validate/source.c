@@ -99,6 +99,10 @@ static int check_adapters(const Validation *v, const Model *expected, Error *err
         "%zu, with %zu pairs and tensors, all of them applied: %zu tensors of the checkpoint changed, the "
         "others are the source's bytes",
         n, applied, lora_tensors(expected->lora));
+    for (size_t i = 0; i < n; i++)
+        if (infos[i].unread)
+            check_add(v, "source", CHECK_NOT_RUN, "adapters", "%s: " LORA_UNREAD_TEXT, infos[i].name,
+                      infos[i].unread);
     return 0;
 }
 

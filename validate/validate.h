@@ -16,6 +16,7 @@
 #include "packager/key.h"
 #include "packager/manifest.h"
 #include "recipes/recipe.h"
+#include "validate/device_choice.h"
 
 typedef struct ValidateOptions {
     const Model *source;      /* the base checkpoint, open; NULL: source checks are not run */
@@ -29,6 +30,9 @@ typedef struct ValidateOptions {
     bool evidence;               /* it came out of an archive without weights: their absence is no failure */
     size_t n_adapters;           /* places of the adapters that the recipe merges; 0: where the recipe says */
     const char *const *adapters; /* directories, in the recipe's order */
+    bool records_own; /* what an artifact generates will be recorded as its own, if nothing else is to be kept
+                         to */
+    DeviceChoice device; /* for what is generated and measured */
     unsigned threads;
     const Progress *progress;
     const Allocator *allocator;
@@ -44,11 +48,13 @@ int validate_require(Report *r, const char *list, Error *err) MUST_CHECK;
 /* Is every group of such a list known? To be asked before the work: a validation may take an hour. */
 int validate_groups_known(const char *list, Error *err) MUST_CHECK;
 
-/* Generates exactly n_tokens tokens in strict arithmetic, greedy, KV f32, end tokens ignored; at most 2,048
- * positions (ERR_LIMIT). Used by the pipeline to record and by validate to check. text: ill-formed UTF-8 and
- * NULs become U+FFFD. artifact: the path to record, NULL for the source with overrides. */
-int validate_generate(GenerationRecord *out, const Model *model, const char *prompt, uint32_t n_tokens,
-                      const char *artifact, unsigned threads, Arena *arena, Error *err) MUST_CHECK;
+/* Generates exactly n_tokens tokens behind each of n prompts, in strict arithmetic, greedy, KV f32, end
+ * tokens ignored; at most 2,048 positions (ERR_LIMIT). out: [n]. Used by the pipeline to record and by
+ * validate to check. text: ill-formed UTF-8 and NULs become U+FFFD. artifact: the path to record, NULL for
+ * the source with overrides. Of the options device, threads and progress count. */
+int validate_generate(GenerationRecord *out, const Model *model, const char *const *prompts, size_t n,
+                      uint32_t n_tokens, const char *artifact, const ValidateOptions *options, Arena *arena,
+                      Error *err) MUST_CHECK;
 
 /* Checks one artifact that was just built, against what it was built from, into r: structure, source and
  * generation groups. label: its name in the package, which is also that of the recipe's output. expected:

@@ -11,6 +11,11 @@ recast package test -o plain.tar.zst --plain --level 1 -q
 mkdir elsewhere plain
 recast unpack test.tar.zst -o elsewhere/test | sizes
 diff -r test elsewhere/test && echo "the same package"
+mkdir threads
+for n in 1 2 5; do
+    "$RECAST" unpack test.tar.zst -o threads/$n --threads $n -q
+    diff -r test threads/$n || echo "another with $n threads"
+done
 recast unpack plain.tar.zst -q
 diff -r test plain && echo "and without planes"
 recast unpack plain.tar.zst -o plain

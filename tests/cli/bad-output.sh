@@ -5,7 +5,7 @@ recipe '{ "num_experts_per_tok": 12 }'
 "$RECAST" convert model -o old.gguf -q >/dev/null
 cp old.gguf kept.gguf
 echo "== a file-size limit, as a full disk would"
-(ulimit -f 1000; recast convert model -o old.gguf --type f32 -q) 2>&1
+(ulimit -f 1000; recast convert model -o old.gguf --replace --type f32 -q) 2>&1
 (ulimit -f 1000; recast build recipe.json -o out -q) 2>&1 | sed "s/\\.out\\.[0-9a-f]*\\.partial/STAGING/"
 cmp old.gguf kept.gguf && echo "the old file is as it was"
 echo "== no such directory"
@@ -16,6 +16,7 @@ echo "== a directory that refuses"
 recast convert model -o /proc/x.gguf -q
 echo "== over the source"
 recast convert old.gguf -o old.gguf --type f32 -q
+recast convert old.gguf -o old.gguf --type f32 --replace -q
 recast edit old.gguf -o old.gguf --set general.author=str:me -q
 ln -s old.gguf link.gguf
 ln old.gguf twin.gguf

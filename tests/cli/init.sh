@@ -25,7 +25,7 @@ init nowhere
 init
 # every release gives a recipe that loads, or says why not
 "$RECAST" init --list --json | sed -n 's/.*"repo": "\(.*\)".*/\1/p' | while read -r repo; do
-    "$RECAST" init "$repo" -q -o one.json >/dev/null 2>message || { cat message; continue; }
+    "$RECAST" init "$repo" -q -o one.json --replace >/dev/null 2>message || { cat message; continue; }
     "$RECAST" build one.json --dry-run 2>&1 | grep -o 'hf download' || "$RECAST" build one.json --dry-run
 done | sed 's|Qwen/[^ ]*|R|' | sort | uniq -c
 # a local checkpoint, and the whole way to a package

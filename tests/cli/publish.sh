@@ -24,6 +24,12 @@ HF_TOKEN=hf_writer on_hub publish package --repo other/test
 HF_TOKEN=hf_writer on_hub publish package --repo test
 HF_TOKEN=hf_writer on_hub publish package
 HF_HUB_OFFLINE=1 HF_TOKEN=hf_writer publish
+echo "== an address with a password in it is not shown, also not as one that is wrong"
+for url in http://me:geheim@127.0.0.1:1 http://geheim@127.0.0.1:1/x ftp://me:geheim@127.0.0.1 'http://127.0.0.1:1/?token=geheim'; do
+    for more in "" --json "--dry-run -v" "--progress json"; do
+        HF_ENDPOINT=$url HF_TOKEN=hf_writer on_hub publish package --repo me/test $more
+    done
+done | sort | uniq -c | sed 's/^ *//'
 mkdir home && printf 'hf_writer\n' >home/token
 echo "== a dry run"
 publish --dry-run | tail -n 3
@@ -93,6 +99,30 @@ fresh --fault move:1:POST:/commit/
 publish
 publish | tail -n 2
 parts_twice
+
+echo "== what is sent is what was hashed"
+other() { # while parts are on their way: COMMAND
+    fresh --fault slow:999:PUT:/part/
+    "$RECAST" publish package --repo me/test --connections 1 -q >said 2>&1 &
+    pid=$!
+    for _ in $(seq 200); do [ "$(count '^PUT /part/.* 200')" -ge 3 ] && break; sleep 0.05; done
+    eval "$1"
+    wait $pid
+    echo "exit $?"
+    cat said
+}
+cp -R package kept
+other "cp package/README.md r && echo more >>r && mv r package/README.md && ln -sf ../kept/recipe.json package/recipe.json"
+(cd state/lfs && for f in *; do [ "$(sha256sum <"$f")" = "$f  -" ] || echo "$f is wrong"; done)
+rm -r package && cp -R kept package
+other "echo more >>package/README.md"
+rm -r package && mv kept package
+ln -s . package/hf/link
+publish
+rm package/hf/link
+mkdir -p package/.git package/.cache && echo x >package/.git/config && echo x >package/.cache/x
+publish | tail -n 1
+rm -r package/.git package/.cache
 
 echo "== killed in the middle"
 fresh --fault slow:999:PUT:/part/

@@ -3,16 +3,16 @@
 . "$TOP/tests/cli/common"
 model
 echo "--- a preset by its name in any case, its number, its alias, and llama-quantize's order"
-for t in q4_k_m Q4_K_M 15 q4_k; do "$RECAST" convert model -o x.gguf --type $t -q | cut -c 1-64; done >hashes
-"$RECAST" convert model y.gguf Q4_K_M -q | cut -c 1-64 >>hashes
+for t in q4_k_m Q4_K_M 15 q4_k; do "$RECAST" convert model -o x.gguf --replace --type $t --json -q | sed -n 's/ *"sha256": //p' | cut -c 1-64; done >hashes
+"$RECAST" convert model y.gguf Q4_K_M --json -q | sed -n 's/ *"sha256": //p' | cut -c 1-64 >>hashes
 wc -l <hashes
 sort -u hashes | wc -l
 recast convert model -o x.gguf --type q9_k -q
 recast convert model -o x.gguf --type 999 -q
 echo "--- fallbacks are named"
-recast convert model -o x.gguf --type q6_k 2>&1 | sed -E 's/^[0-9a-f]{64} +[0-9.]+ [kM]?B /SHA256 SIZE /'
+recast convert model -o x.gguf --replace --type q6_k 2>&1 | sed -E 's/^[0-9a-f]{64} +[0-9.]+ [kM]?B /SHA256 SIZE /'
 echo "--- several types from one reading"
-recast convert model -o 'm-{type}.gguf' --type q8_0,q4_0,iq4_nl -q | sed -E 's/^[0-9a-f]{64} +[0-9.]+ [kM]?B /SHA256 SIZE /'
+recast convert model -o 'm-{type}.gguf' --type q8_0,q4_0,iq4_nl 2>/dev/null | grep -v ^weights | sed -E 's/^[0-9a-f]{64} +[0-9.]+ [kM]?B /SHA256 SIZE /'
 "$RECAST" convert model -o one.gguf --type iq4_nl -q >/dev/null
 cmp one.gguf m-IQ4_NL.gguf && echo "the same bytes as alone"
 recast convert model -o m.gguf --type q8_0,q4_0 -q
@@ -31,8 +31,8 @@ recast convert model -o bad.gguf --type q4_0 --tensor-type-file none.txt -q
 recast convert model -o bad.gguf --type q4_0 --imatrix none.gguf -q
 echo "--- a quantized source"
 recast convert m-Q8_0.gguf -o again.gguf --type q4_0 -q
-recast convert m-Q8_0.gguf -o again.gguf --type q4_0 --requantize -q | sed -E 's/^[0-9a-f]{64} +/SHA256 /'
-recast convert m-Q8_0.gguf -o again.gguf --type q8_0 -q | tail -n 1
+recast convert m-Q8_0.gguf -o again.gguf --type q4_0 --requantize 2>/dev/null | sed -E 's/^[0-9a-f]{64} +/SHA256 /'
+recast convert m-Q8_0.gguf -o again.gguf --type q8_0 --replace -q | tail -n 1
 recast compare m-Q8_0.gguf again.gguf | head -n 1
 echo "--- a recipe with limits"
 recipe '{ "num_experts_per_tok": 16 }' '[ { "format": "gguf", "type": "q8_0" }, { "format": "gguf", "type": "q4_0" } ]'

@@ -4,7 +4,7 @@ model
 size() { sed -E 's/ +[0-9.]+ [kM]?B / SIZE /'; }
 recast convert model -o whole.gguf --type bf16 -q >/dev/null
 recast convert model -o tensors.gguf --type bf16 --split 10 | size
-recast convert model -o bytes.gguf --type bf16 --split 1M -q | size
+recast convert model -o bytes.gguf --type bf16 --split 1M | grep -v ^weights | size
 recast convert model -o first.gguf --type bf16 --split metadata-first,2M | size
 ls
 for m in whole.gguf tensors-00001-of-00003.gguf bytes-00001-of-00006.gguf first-00001-of-00003.gguf; do

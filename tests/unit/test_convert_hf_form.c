@@ -148,7 +148,9 @@ static void case_close(Case *c) {
 }
 
 static int run(Case *c, bool link, const SourceProof *proof) {
-    return hf_execute(c->results, c->plan, c->out, link, proof, (ExecuteOptions){0}, &c->err);
+    HfConversion job = {
+        .plan = c->plan, .directory = c->out, .link = link, .known = proof, .results = c->results};
+    return hf_execute(&job, (ExecuteOptions){0}, &c->err);
 }
 
 static ino_t inode(const char *directory, const char *name) {
@@ -259,8 +261,8 @@ Test(convert_hf_form, hash_only_gives_the_same) {
     Case c;
     FileResult hashed[N_FILES];
     case_open(&c, FIXTURE_TINY, YARN);
-    cr_assert_eq(hf_execute(hashed, c.plan, NULL, false, NULL, (ExecuteOptions){0}, &c.err), 0, "%s",
-                 c.err.message);
+    HfConversion job = {.plan = c.plan, .results = hashed};
+    cr_assert_eq(hf_execute(&job, (ExecuteOptions){0}, &c.err), 0, "%s", c.err.message);
     cr_assert_eq(count_files(c.out), 0);
     cr_assert_eq(run(&c, false, NULL), 0, "%s", c.err.message);
     for (size_t i = 0; i < N_FILES; i++) {
@@ -268,6 +270,60 @@ Test(convert_hf_form, hash_only_gives_the_same) {
         cr_assert_eq(hashed[i].size, c.results[i].size);
     }
     case_close(&c);
+}
+
+/* ---- in one pass with the proof ---- */
+
+static int prove_and_run(Case *c, bool link, const SourceProof *promised, SourceProof **proof) {
+    HfConversion job = {.plan = c->plan,
+                        .directory = c->out,
+                        .link = link,
+                        .source = c->s.source,
+                        .promised = promised,
+                        .proof = proof,
+                        .results = c->results};
+    return hf_execute(&job, (ExecuteOptions){.threads = 3}, &c->err);
+}
+
+Test(convert_hf_form, one_pass_proves_and_copies) {
+    FixturePath source;
+    fixture_dir(source);
+    fixture_copy_dir(FIXTURE_TINY, source);
+    for (int link = 0; link < 2; link++) {
+        Case c;
+        SourceProof *found, *before;
+        case_open(&c, source, YARN);
+        cr_assert_eq(source_prove(&before, c.s.source, 2, NULL, NULL, &c.err), 0, "%s", c.err.message);
+        cr_assert_eq(prove_and_run(&c, link, NULL, &found), 0, "%s", c.err.message);
+        check_files(&c, source);
+        cr_assert_eq(count_files(c.out), N_FILES);
+        cr_assert_str_eq(found->weights_sha256, before->weights_sha256);
+        for (size_t i = 0; i < N_FILES; i++)
+            cr_assert_str_eq(found->files[i].sha256, before->files[i].sha256);
+        source_proof_close(found);
+        source_proof_close(before);
+        case_close(&c);
+    }
+    fixture_remove(source);
+}
+
+/* Files that are copied byte by byte have no name before the pins hold. */
+Test(convert_hf_form, a_broken_promise_ends_it) {
+    static const char *const names[] = {"model-00002-of-00002.safetensors", "merges.txt"};
+    for (size_t i = 0; i < 2; i++) {
+        Case c;
+        SourceProof *promised, *found;
+        case_open(&c, FIXTURE_TINY, YARN);
+        cr_assert_eq(source_prove(&promised, c.s.source, 2, NULL, NULL, &c.err), 0, "%s", c.err.message);
+        for (size_t f = 0; f < promised->n_files; f++)
+            if (!strcmp(promised->files[f].name, names[i])) promised->files[f].sha256[0] ^= 1;
+        cr_assert_eq(prove_and_run(&c, false, promised, &found), ERR_CHECK);
+        cr_assert_null(found);
+        cr_assert_not_null(strstr(c.err.message, names[i]), "%s", c.err.message);
+        cr_assert_not_null(strstr(c.err.message, "is pinned"), "%s", c.err.message);
+        source_proof_close(promised);
+        case_close(&c);
+    }
 }
 
 /* ---- what goes wrong ---- */
@@ -328,9 +384,8 @@ Test(convert_hf_form, can_be_interrupted) {
     Case c;
     Progress progress = {.update = stop_at_once};
     case_open(&c, FIXTURE_TINY, YARN);
-    int code =
-        hf_execute(c.results, c.plan, c.out, false, NULL, (ExecuteOptions){.progress = &progress}, &c.err);
-    cr_assert_eq(code, ERR_INTERRUPTED);
+    HfConversion job = {.plan = c.plan, .directory = c.out, .results = c.results};
+    cr_assert_eq(hf_execute(&job, (ExecuteOptions){.progress = &progress}, &c.err), ERR_INTERRUPTED);
     case_close(&c);
 }
 

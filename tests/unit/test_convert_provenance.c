@@ -187,4 +187,9 @@ Test(convert_provenance, contradictions) {
     set(&p);
     cr_assert_eq(metadata_set_u32(m, "recast.output", 1, NULL), 0);
     is_refused("recast.output");
+
+    set(&p);
+    cr_assert_eq(metadata_set_strings(m, "recast.lora.sha256", one, 1, NULL), 0);
+    cr_assert_eq(metadata_set_strings(m, "recast.lora.scale", bad, 2, NULL), 0);
+    is_refused("names 1 adapters and recast.lora.scale has 2 numbers");
 }

@@ -202,3 +202,32 @@ Test(core_copy_file, an_interrupted_copy_leaves_nothing) {
         nothing_happened();
     }
 }
+
+/* Sharing moves no byte: it is done, or nothing is there. */
+Test(core_copy_file, sharing) {
+    bool done;
+    struct stat from, to;
+    const char *source = temp_path(&dir, "from"), *target = temp_path(&dir, "to");
+    faults.no_clone = true;
+    cr_assert_eq(share_file(&done, source, target, false, NULL), 0);
+    cr_assert_not(done);
+    nothing_happened();
+    faults_clear();
+    cr_assert_eq(share_file(&done, source, target, false, NULL), 0);
+    if (done) { /* btrfs, XFS */
+        is_copied();
+        cr_assert_eq(unlink(target), 0);
+    } else {
+        nothing_happened();
+    }
+    cr_assert_eq(share_file(&done, source, target, true, NULL), 0);
+    cr_assert(done);
+    cr_assert_eq(stat(source, &from), 0);
+    cr_assert_eq(stat(target, &to), 0);
+    cr_assert_eq(from.st_ino, to.st_ino);
+    for (int link = 0; link < 2; link++) {
+        cr_assert_eq(share_file(&done, source, target, link, NULL), ERR_IO);
+        cr_assert_not(done);
+    }
+    cr_assert_eq(count_entries(dir.path), 2);
+}

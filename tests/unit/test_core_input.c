@@ -177,6 +177,19 @@ Test(core_input, unchanged) {
     cr_assert_eq(input_unchanged(in, &e), ERR_CHECK, "no file");
     cr_assert_eq(e.sys, ENOENT);
     input_close(in);
+
+    /* by descriptor: the file counts, not what now has its name */
+    file_put(temp_path(&dir, "v"), "0123456789");
+    int fd = open(temp_path(&dir, "v"), O_RDONLY);
+    cr_assert_eq(input_open_fd(&in, fd, "v", NULL, &e), 0);
+    cr_assert_eq(close(fd), 0);
+    cr_assert_eq(unlink(temp_path(&dir, "v")), 0);
+    cr_assert_eq(input_unchanged(in, &e), 0);
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", input_fd(in));
+    cr_assert_eq(truncate(path, 5), 0);
+    cr_assert_eq(input_unchanged(in, &e), ERR_CHECK, "cut");
+    input_close(in);
 }
 
 Test(core_input, whole_file_as_text) {

@@ -143,6 +143,20 @@ Test(core_json_write, strings_that_yaml_reads_too) {
     buffer_free(&b);
 }
 
+/* Integers that a double can't hold come as text. */
+Test(core_json_write, raw_text) {
+    Buffer b;
+    buffer_init(&b, NULL);
+    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "b");
+    cJSON_AddRawToObject(o, "a", "18446744073709551615");
+    cJSON_AddItemToArray(list, cJSON_CreateRaw("-9223372036854775808"));
+    json_write_pretty(&b, o);
+    cr_assert_str_eq(buffer_string(&b),
+                     "{\n  \"b\": [-9223372036854775808],\n  \"a\": 18446744073709551615\n}\n");
+    cJSON_Delete(o);
+    buffer_free(&b);
+}
+
 Test(core_json_write, pretty_form) {
     pretty("{}", "{}\n");
     pretty("7", "7\n");

@@ -590,6 +590,47 @@ Test(lora, configurations_that_are_refused) {
     fixture_remove(dir);
 }
 
+/* What POSIX can't say leaves the comparison out, and that is told. */
+Test(lora, expressions_that_can_not_be_read) {
+    static const struct {
+        const char *config, *unread;
+    } cases[] = {
+        {"\"target_modules\": \".*(?<!x)_proj\"", "target_modules"},
+        {"\"target_modules\": \"(?=.*)k_proj\"", "target_modules"},
+        {"\"target_modules\": [\"q_proj\", \"k_proj\"], \"exclude_modules\": \".*(?<!x)k_proj\"",
+         "exclude_modules"},
+        {"\"target_modules\": \".*\\\\.q_proj\"", NULL},
+        {"\"target_modules\": "
+         "\"(?:x.*?(?:q|v)_proj)|(?:\\\\bmodel\\\\.layers\\\\.[\\\\d]{1,}\\\\.self_attn\\\\.(?:q_proj|x))\"",
+         NULL},
+        {"\"target_modules\": \"(?:x|model\\\\b\\\\.layers.*q_proj)\"", "target_modules"},
+        {"\"target_modules\": \"(x|model)(\\\\b|y).layers.*q_proj\"", "target_modules"},
+        {"\"target_modules\": \"all-linear\"", "target_modules"},
+        {"\"lora_dropout\": 0", NULL},
+    };
+    FixturePath dir, base, adapter;
+    FixtureModel model = small_model();
+    FixtureShard s;
+    char config[500];
+    fixture_dir(dir);
+    base_write(&model, base, dir, "base");
+    fixture_path(adapter, dir, "adapter");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const LoraAdapterInfo *infos;
+        fixture_shard_begin(&s);
+        lora_put_pair(&s, "model.layers.0.self_attn.q_proj", 64, SD, SR, 5);
+        lora_put_pair(&s, "model.layers.1.self_attn.q_proj", 64, SD, SR, 7);
+        snprintf(config, sizeof config, "\"r\": 3, %s", cases[i].config);
+        lora_write(&s, adapter, config);
+        Merged m = merged_open(base, adapter, LORA_ONCE);
+        cr_assert_eq(lora_adapters(m.view->lora, &infos), 1u);
+        const char *unread = infos[0].unread ? infos[0].unread : "", *wanted = cases[i].unread;
+        cr_expect_str_eq(unread, wanted ? wanted : "", "%s", cases[i].config);
+        merged_close(&m);
+    }
+    fixture_remove(dir);
+}
+
 /* key, rows, columns of one more tensor beside a good pair; columns 0: a vector */
 Test(lora, keys_that_are_refused) {
     static const struct {

@@ -371,16 +371,18 @@ Test(packager_archive, zstd_frames_and_seek_table, .timeout = 120) {
     uint8_t sum[4];
     cr_assert_eq(input_read(in, load_u32(table + 8) - 4, sum, 4, &err), 0);
     cr_assert_arr_eq(sum, table + 16, 4);
-    cr_assert_eq(zstd_reader_open(&r, in, &err), 0);
-    memset(piece, 0, PIECE);
-    for (uint64_t at = 0; at < total; at += PIECE) {
-        piece[at / PIECE % 1000] = (uint8_t)(at / PIECE);
-        size_t n = total - at < PIECE ? (size_t)(total - at) : PIECE;
-        cr_assert_eq(zstd_read(r, found, n, &err), 0, "%s", err.message);
-        cr_assert_arr_eq(found, piece, n);
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        cr_assert_eq(zstd_reader_open(&r, in, threads, &err), 0);
+        memset(piece, 0, PIECE);
+        for (uint64_t at = 0; at < total; at += PIECE) {
+            piece[at / PIECE % 1000] = (uint8_t)(at / PIECE);
+            size_t n = total - at < PIECE ? (size_t)(total - at) : PIECE;
+            cr_assert_eq(zstd_read(r, found, n, &err), 0, "%s", err.message);
+            cr_assert_eq(memcmp(found, piece, n), 0);
+        }
+        cr_assert_eq(zstd_read_end(r, &err), 0);
+        zstd_reader_close(r);
     }
-    cr_assert_eq(zstd_read_end(r, &err), 0);
-    zstd_reader_close(r);
     input_close(in);
     run("command -v zstd >/dev/null || exit 0; zstd -tq %s/x.zst", t.path);
     temp_dir_close(&t);

@@ -14,7 +14,7 @@ static char *card(const PackageFixture *f) {
     Buffer b;
     Error err;
     buffer_init(&b, NULL);
-    cr_assert_eq(card_write(&b, &f->inputs, &err), 0, "%s", err.message);
+    cr_assert_eq(card_write(&b, &f->inputs, NULL, &err), 0, "%s", err.message);
     char *text = strdup(buffer_string(&b));
     buffer_free(&b);
     return text;
@@ -108,11 +108,19 @@ Test(test_packager_card, changes_and_advice) {
     has(text, "recast validate . ");
     has(text, "recast validate . --source CHECKPOINT --recipe recipe.json");
     has(text, "hf download Org/Base --revision 9a1b2c3d4e5f60718293a4b5c6d7e8f901234567`");
-    has(text, "llama-cli -m Tiny-Extreme-16-4x-BF16.gguf -c 1024\n");
+    has(text, "- llama.cpp: `llama-server -m Tiny-Extreme-16-4x-BF16.gguf -c 1024 --jinja`\n");
+    has(text, "- text-generation-webui: `");
+    has(text, "- Ollama: `");
+    has(text, "- vLLM: `vllm serve ./hf --max-model-len 1024`\n");
+    has(text, "- SGLang: `");
     has(text, "from_pretrained(\"hf\", dtype=\"auto\"");
-    has(text, "- `recast launch . --engine llama.cpp`\n");
-    has(text, "- `recast launch . --engine vllm`\n");
-    has(text, "| output | type | bytes of weights | bits a weight | again after new settings |\n");
+    has(text, "| output | type | size | bits a weight |\n|---|---|---:|---:|\n");
+    has(text, "| `Tiny-Extreme-16-4x-BF16.gguf` | metadata | `" HASH_1 "` |\n");
+    has(text, "| `Tiny-Extreme-16-4x-BF16.gguf` | derivation | `" HASH_3 "` |\n");
+    has(text, "- `hf`: the small files; of the weights none\n");
+    has(text,
+        "This variant is published under `apache-2.0`. Its weights are those of "
+        "[Org/Base](https://huggingface.co/Org/Base) by Org, whose licence and terms hold for it too.\n");
     has(text, "| `hf/config.json` | 2 | `" JSON_HASH "` |\n");
     has(text, "Verdict: derived. 1 passed, 0 failed, 1 not run;");
     free(text);
@@ -124,18 +132,19 @@ Test(test_packager_card, bits_of_outputs) {
     fixture_open(&f, NULL, NULL, 0);
     f.files[1].size = 1761664 * 2 + 9000;
     char *text = card(&f);
-    has(text, "| `Tiny-Extreme-16-4x-BF16.gguf` | bf16 | 3532328 | 16.04 | all of it |\n");
-    has(text, "| `hf` | bf16 | 0 | 0.00 | the small files |\n"); /* the fixture has only its config.json */
+    has(text, "| `Tiny-Extreme-16-4x-BF16.gguf` | bf16 | 3.53 MB | 16.04 |\n");
+    has(text, "| `hf` | bf16 | 0 bytes | 0.00 |\n"); /* the fixture has only its config.json */
     free(text);
     f.artifacts[0].path = "Tiny-00001-of-00002.gguf";
     f.files[0] = (ManifestFile){"Tiny-00001-of-00002.gguf", 1761664, JSON_HASH};
     f.files[1] = (ManifestFile){"Tiny-00002-of-00002.gguf", 1761664, GGUF_HASH};
     text = card(&f);
-    has(text, "| `Tiny-00001-of-00002.gguf` | bf16 | 3523328 | 16.00 | the first shard |\n");
+    has(text, "| `Tiny-00001-of-00002.gguf` | bf16 | 3.52 MB | 16.00 |\n");
+    has(text, "- `Tiny-00001-of-00002.gguf`: the first shard alone\n");
     free(text);
     f.files[1].path = "Tiny-00002-of-00003.gguf"; /* of another set */
     text = card(&f);
-    has(text, "| `Tiny-00001-of-00002.gguf` | bf16 | 1761664 | 8.00 | the first shard |\n");
+    has(text, "| `Tiny-00001-of-00002.gguf` | bf16 | 1.76 MB | 8.00 |\n");
     free(text);
     fixture_close(&f);
 }
@@ -171,6 +180,102 @@ Test(test_packager_card, generated_text) {
     has(text, "By the base with the overrides, `Tiny-Extreme-16-4x-BF16.gguf`; arithmetic "
               "`recast-arithmetic-1/f32/kv f32`, tokens `" HASH_1 "`, logits `" HASH_2 "`.\n");
     for (const char *p = text; *p; p++) cr_assert(*p == '\n' || (unsigned char)*p >= 0x20);
+    free(text);
+    fixture_close(&f);
+}
+
+/* One table says what each output takes and costs; the lossless ones have the base's own perplexity. */
+Test(test_packager_card, costs_of_outputs) {
+    PackageFixture f;
+    fixture_open(&f, "Org/Base", NULL, 0);
+    char *text = card(&f);
+    lacks(text, "mean KL");
+    free(text);
+    f.artifacts[0].lossless = false;
+    f.artifacts[0].quality =
+        (QualityRecord){.positions = 100, .kl = 0.0125, .kl_error = 0.001, .kl_999 = 0.5, .top1 = 0.9375};
+    text = card(&f);
+    has(text, "| output | type | size | bits a weight | mean KL | 99.9 % KL | top-1 |\n"
+              "|---|---|---:|---:|---:|---:|---:|\n");
+    has(text, " | 0.0125 ± 0.001 | 0.5 | 93.75 % |\n");
+    has(text, "| `hf` | bf16 | 0 bytes | 0.00 | 0 | 0 | 100 % |\n");
+    has(text, "in the answers to a few prompts. KL is");
+    lacks(text, "erplexit");
+    free(text);
+    f.artifacts[0].quality.source_ppl = 8;
+    f.artifacts[0].quality.source_ppl_error = 0.25;
+    f.artifacts[0].quality.ppl = 9;
+    f.artifacts[0].quality.ppl_error = 0.5;
+    text = card(&f);
+    has(text, "| bits a weight | perplexity | mean KL | 99.9 % KL | top-1 "
+              "|\n|---|---|---:|---:|---:|---:|---:|---:|\n");
+    has(text, " | 9.0000 ± 0.9800 | 0.0125 ± 0.001 | 0.5 | 93.75 % |\n");
+    has(text, "| `hf` | bf16 | 0 bytes | 0.00 | 8.0000 ± 0.4900 | 0 | 0 | 100 % |\n");
+    has(text, "of a text, where that has a perplexity of 8.0000. KL is");
+    free(text);
+    f.artifacts[0].quality.source_ppl_error = f.artifacts[0].quality.ppl_error = 0; /* an older record */
+    text = card(&f);
+    has(text, " | 9.0000 | 0.0125 ± 0.001 | 0.5 | 93.75 % |\n");
+    free(text);
+    f.artifacts[1].lossless = false; /* measured not at all */
+    text = card(&f);
+    has(text, "| `hf` | bf16 | 0 bytes | 0.00 | – | – | – | – |\n");
+    free(text);
+    fixture_close(&f);
+}
+
+static int checked(const PackageFixture *f, const char *text, Error *err) {
+    return card_check(text, strlen(text), &f->inputs.manifest, err);
+}
+
+/* A card of anyone's package: licence and base are the manifest's, or it is refused. */
+Test(test_packager_card, what_a_card_may_claim) {
+    static const char *const good = "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\ntags:\n- \"x\"\n"
+                                    "# no\nx: >-\n  base_model: y\n\n---\n";
+    static const char *const bad[] = {
+        "# no front matter\n",
+        "",
+        "---\nlicense: \"mit\"\nbase_model: \"Org/Base\"\n---\n",
+        "---\nlicense: apache-2.0\nbase_model: \"Org/Base\"\n---\n",
+        "---\nlicense: \"apache-2.0\"\n---\nbase_model: \"Org/Base\"\n",
+        "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\nbase_model: \"Org/Base\"\n---\n",
+        "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\n\"base_model\": x\n---\n",
+        "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\nbase_model : x\n---\n",
+        "---\n license: \"apache-2.0\"\n base_model: \"Org/Base\"\n---\n",
+        "---\nlicense: \"apache-2.0\"\nbase_model:\n- \"Org/Base\"\n- \"Org/Else\"\n---\n",
+    };
+    PackageFixture f;
+    Error err;
+    fixture_open(&f, "Org/Base", NULL, 0);
+    char *own = card(&f);
+    cr_assert_eq(checked(&f, own, &err), 0, "%s", err.message);
+    free(own);
+    cr_assert_eq(checked(&f, good, &err), 0, "%s", err.message);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_expect_eq(checked(&f, bad[i], &err), ERR_CHECK, "%s", bad[i]);
+    f.inputs.manifest.repo = f.inputs.manifest.license = NULL;
+    own = card(&f);
+    cr_assert_eq(checked(&f, own, &err), 0, "%s", err.message);
+    free(own);
+    cr_assert_eq(checked(&f, good, &err), ERR_CHECK);
+    cr_assert_eq(checked(&f, "---\n base_model: \"Org/Base\"\n---\n", &err), ERR_CHECK);
+    fixture_close(&f);
+}
+
+/* Names from anywhere are text: no markup, no HTML, no further column. */
+Test(test_packager_card, hostile_names) {
+    PackageFixture f;
+    fixture_open(&f, "Org/Base", NULL, 0);
+    f.files[0].path = "hf/a`b|<img src=x>.json";
+    f.inputs.manifest.author = "<script>alert(\"1\")</script> & [x](y) `z`";
+    Change change = {"k`<b>", "\"a``b\"", "\"<i>|\x1b\""};
+    f.inputs.manifest.changes = &change;
+    f.inputs.manifest.n_changes = 1;
+    char *text = card(&f);
+    has(text, "| ``hf/a`b\\|<img src=x>.json`` | 2 | `");
+    has(text, "Author: &lt;script&gt;alert\\(&quot;1&quot;\\)&lt;/script&gt; &amp; \\[x\\]\\(y\\) \\`z\\`\n");
+    has(text, "- ``k`<b>``: ```\"a``b\"``` -> `\"<i>|\xEF\xBF\xBD\"`\n");
+    lacks(text, "<script>");
     free(text);
     fixture_close(&f);
 }

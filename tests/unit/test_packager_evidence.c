@@ -38,8 +38,13 @@ Test(packager_evidence, provenance_and_bom) {
     Buffer b;
     Error err;
     fixture_open(&f, "Org/Base", licence, 1);
-    f.artifacts[0].quality = (QualityRecord){
-        .positions = 64, .kl = 0.001, .kl_error = 0.0001, .kl_999 = 0.01, .top1 = 0.984375, .ppl = 12.5};
+    f.artifacts[0].quality = (QualityRecord){.positions = 64,
+                                             .kl = 0.001,
+                                             .kl_error = 0.0001,
+                                             .kl_999 = 0.01,
+                                             .top1 = 0.984375,
+                                             .ppl = 12.5,
+                                             .ppl_error = 0.25};
     buffer_init(&b, NULL);
     cr_assert_eq(provenance_statement(&b, &f.inputs, HASH_1, &err), 0, "%s", err.message);
     same_as(&b, "tests/golden/provenance.json");

@@ -47,6 +47,13 @@ Test(hub, what_can_not_be_opened) {
     Error err;
     HubOptions o = {.endpoint = "ftp://x"};
     cr_expect_eq(hub_open(&hub, &o, &err), ERR_USAGE);
+    static const char *const secrets[] = {"http://me:geheim@x", "https://geheim@x/y", "me:geheim@x",
+                                          "http://x/?token=geheim", "http://x/#geheim"};
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
+        o = (HubOptions){.endpoint = secrets[i]};
+        cr_expect_eq(hub_open(&hub, &o, &err), ERR_USAGE, "%s", secrets[i]);
+        cr_expect(!strstr(err.message, "geheim"), "%s", err.message);
+    }
     o = (HubOptions){.token = "two words"};
     cr_expect_eq(hub_open(&hub, &o, &err), ERR_FORMAT);
     cr_expect(!strstr(err.message, "words"));
@@ -213,4 +220,64 @@ Test(hub, a_redirect_takes_no_rights_along, .timeout = 30) {
     cr_assert_not(strstr(second.request, "X-Right"), "%s", second.request);
     hub_answer_free(&a);
     hub_close(hub);
+}
+
+/* ---- what messages show of a URL ---- */
+
+/* One request to a server that gives this answer ("" drops the line); what is said about it is in err. */
+static void refused(const char *answer, const char *url_after_host, const char *user, Error *err) {
+    OneAnswer server = {.answer = answer};
+    pthread_t thread;
+    char url[256], *all;
+    Hub *hub;
+    HubAnswer a = {0};
+    cJSON *json = NULL;
+    int port = listen_at(&server);
+    cr_assert(asprintf(&all, answer, port) > 0 || !*answer);
+    server.answer = all;
+    pthread_create(&thread, NULL, answer_once, &server);
+    snprintf(url, sizeof url, "http://%s127.0.0.1:%d%s", user, port, url_after_host);
+    HubOptions options = {.endpoint = "http://127.0.0.1:1", .token = "hf_secret", .wait = 0.001};
+    cr_assert_eq(hub_open(&hub, &options, err), 0, "%s", err->message);
+    HubRequest r = {.method = "GET", .url = url};
+    int code = hub_send(hub, &r, &a, err);
+    if (!code && a.status != 200) code = hub_refused(hub, &r, &a, err);
+    if (!code) code = hub_parse(&r, &a, &json, err);
+    cr_assert_neq(code, 0);
+    pthread_join(thread, NULL);
+    hub_answer_free(&a);
+    hub_close(hub);
+    free(all);
+}
+
+/* A presigned URL is a right to whoever reads it; so is a password in one. */
+Test(hub, no_message_shows_the_query_of_a_url, .timeout = 60) {
+    static const char *const answers[] = {
+        "",
+        "HTTP/1.1 403 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 403 No\r\nConnection: close\r\n\r\n{\"error\":\"no http://me:GEHEIM@h:%d/x?sig=GEHEIM "
+        "here\"}",
+        "HTTP/1.1 403 No\r\nX-Error-Message: <https://h:%d/x?a=GEHEIM#GEHEIM>\r\nContent-Length: 0\r\n"
+        "Connection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n{x}",
+        "HTTP/1.1 307 Go\r\nLocation: http://me:GEHEIM@127.0.0.1:1/there?sig=GEHEIM\r\nContent-Length: 0\r\n"
+        "Connection: close\r\n\r\n",
+        "HTTP/1.1 307 Go\r\nLocation: ftp://me:GEHEIM@127.0.0.1/there?sig=GEHEIM\r\nContent-Length: 0\r\n"
+        "Connection: close\r\n\r\n",
+    };
+    static const char *const expected[] = {"GET /part/1: no answer",
+                                           "GET /part/1: the Hub answers 403",
+                                           "(no http://h:",
+                                           "(<https://h:",
+                                           "/part/1",
+                                           "GET /there: no answer from 127.0.0.1:1",
+                                           "no answer from 127.0.0.1"};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        for (int user = 0; user < 2; user++) {
+            Error err = {0};
+            refused(answers[i], "/part/1?X-Amz-Signature=GEHEIM&x=1", user ? "me:GEHEIM@" : "", &err);
+            cr_expect(!strstr(err.message, "GEHEIM"), "%zu: %s", i, err.message);
+            cr_expect(!strstr(err.message, "Amz"), "%zu: %s", i, err.message);
+            cr_expect(strstr(err.message, expected[i]), "%zu: %s", i, err.message);
+        }
 }

@@ -200,8 +200,9 @@ Test(test_packager_manifest, members) {
 
 Test(test_packager_manifest, quality_there_and_back) {
     static const QualityRecord records[] = {
-        {1234, 0.012345678901234567, 1e-300, 0.25, 0.98765432109876543, 7.0000000000000009, 7.25},
-        {1, 0, 0, 0, 1, 0, 0},
+        {1234, 0.012345678901234567, 1e-300, 0.25, 0.98765432109876543, 7.0000000000000009, 7.25,
+         0.1250000000000003, 1e-9},
+        {1, 0, 0, 0, 1, 0, 0, 0, 0},
     };
     for (size_t i = 0; i < 2; i++) {
         PackageFixture f;
@@ -247,17 +248,43 @@ Test(test_packager_manifest, quality_members) {
         {"\"source_perplexity\": 8", "\"source_perplexity\": \"8\"",
          "quality.source_perplexity is missing, or"},
         {"\"perplexity\": 9", "\"perplexity\": -9", "quality.perplexity is missing, or no finite number"},
+        {"\"perplexity_standard_error\": 0.5", "\"perplexity_standard_error\": \"x\"",
+         "quality.perplexity_standard_error is missing, or no finite number"},
+        {"\"source_perplexity_standard_error\": 0.75", "\"source_perplexity_standard_error\": -1",
+         "quality.source_perplexity_standard_error is missing, or no finite number"},
     };
     PackageFixture f;
     TempDir t;
     temp_dir_open(&t);
     fixture_open(&f, "Org/Base", NULL, 0);
     f.artifacts[0].lossless = false;
-    f.artifacts[0].quality = (QualityRecord){100, 0.5, 0.25, 2, 0.75, 8, 9};
+    f.artifacts[0].quality = (QualityRecord){100, 0.5, 0.25, 2, 0.75, 8, 9, 0.75, 0.5};
     char *good = manifest_text(&f);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         refused(&t, good, cases[i].old, cases[i].new, cases[i].message);
     free(good);
+    fixture_close(&f);
+    temp_dir_close(&t);
+}
+
+/* Packages of earlier versions give perplexities without their standard errors. */
+Test(test_packager_manifest, perplexity_without_its_error) {
+    PackageFixture f;
+    TempDir t;
+    Manifest *m;
+    Error err;
+    temp_dir_open(&t);
+    fixture_open(&f, "Org/Base", NULL, 0);
+    f.artifacts[0].lossless = false;
+    f.artifacts[0].quality = (QualityRecord){100, 0.5, 0.25, 2, 0.75, 8, 9, 0.75, 0.5};
+    char *text = manifest_text(&f);
+    for (char *at; (at = strstr(text, "perplexity_standard_error"));) at[0] = 'x'; /* keys nobody knows */
+    write_manifest(&t, text);
+    cr_assert_eq(manifest_read(&m, t.path, NULL, &err), 0, "%s", err.message);
+    const QualityRecord *q = &m->artifacts[0].quality;
+    cr_assert(q->ppl == 9 && q->source_ppl == 8 && q->ppl_error == 0 && q->source_ppl_error == 0);
+    manifest_close(m);
+    free(text);
     fixture_close(&f);
     temp_dir_close(&t);
 }

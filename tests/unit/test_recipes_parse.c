@@ -257,6 +257,20 @@ Test(test_recipes_parse, set_errors) {
     cr_assert_eq(load_error(tiny, "outputs[1].type=iq2_s", &err), ERR_UNSUPPORTED);
 }
 
+/* Files beside the recipe are relative to it. */
+Test(test_recipes_parse, files_of_a_package) {
+    const char *sets[] = {"package.card=mine/CARD.md.in", "package.sweep=/tmp/sweep.svg"};
+    Recipe *r = load(tiny, sets, 2);
+    cr_assert_str_eq(r->card, "recipes/mine/CARD.md.in");
+    cr_assert_str_eq(r->sweep, "/tmp/sweep.svg");
+    recipe_close(r);
+    r = load(tiny, NULL, 0);
+    cr_assert(!r->card && !r->sweep);
+    recipe_close(r);
+    Error err;
+    cr_assert_eq(load_error(tiny, "package.card=\"\"", &err), ERR_RECIPE);
+}
+
 /* ---- what is refused ---- */
 
 static char *slurp(const char *path) {

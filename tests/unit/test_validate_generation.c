@@ -18,8 +18,8 @@ Test(test_validate_generation, as_transformers_from_either_form) {
     Model *model;
     fixture_path(path, m->package, made_gguf);
     OK(model_open(&model, path, NULL, err));
-    OK(validate_generate(&hf, m->derived.top, golden_prompt, 24, NULL, 1, m->arena, err));
-    OK(validate_generate(&gguf, model, golden_prompt, 24, made_gguf, 2, m->arena, err));
+    OK(generate_one(&hf, m->derived.top, golden_prompt, 24, NULL, 1, m->arena, err));
+    OK(generate_one(&gguf, model, golden_prompt, 24, made_gguf, 2, m->arena, err));
     cr_assert_str_eq(hf.tokens_sha256, golden_tokens);
     cr_assert_str_eq(hf.text, golden_text);
     cr_assert_str_eq(gguf.tokens_sha256, hf.tokens_sha256);
@@ -41,8 +41,8 @@ Test(test_validate_generation, exactly_as_many_tokens) {
     GenerationRecord record;
     OK(model_open(&model, FIXTURE_TINY, NULL, err));
     OK(arena_open(&arena, NULL, err));
-    OK(validate_generate(&record, model, "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", 100,
-                         NULL, 2, arena, err));
+    OK(generate_one(&record, model, "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", 100, NULL,
+                    2, arena, err));
     cr_assert_eq(record.n_tokens, 100);
     arena_close(arena);
     model_close(model);
@@ -55,11 +55,11 @@ Test(test_validate_generation, limits) {
     Error found = {0};
     OK(model_open(&model, FIXTURE_TINY, NULL, err));
     OK(arena_open(&arena, NULL, err));
-    cr_assert_eq(validate_generate(&record, model, "x", 2048, NULL, 1, arena, &found), ERR_LIMIT);
+    cr_assert_eq(generate_one(&record, model, "x", 2048, NULL, 1, arena, &found), ERR_LIMIT);
     cr_assert_not_null(strstr(found.message, "2048"), "%s", found.message);
-    cr_assert_eq(validate_generate(&record, model, "x", UINT32_MAX, NULL, 1, arena, &found), ERR_LIMIT);
-    cr_assert_eq(validate_generate(&record, model, "x", 0, NULL, 1, arena, &found), ERR_LIMIT);
-    cr_assert_eq(validate_generate(&record, model, "", 1, NULL, 1, arena, &found), ERR_RECIPE);
+    cr_assert_eq(generate_one(&record, model, "x", UINT32_MAX, NULL, 1, arena, &found), ERR_LIMIT);
+    cr_assert_eq(generate_one(&record, model, "x", 0, NULL, 1, arena, &found), ERR_LIMIT);
+    cr_assert_eq(generate_one(&record, model, "", 1, NULL, 1, arena, &found), ERR_RECIPE);
     arena_close(arena);
     model_close(model);
 }
@@ -109,7 +109,7 @@ Test(test_validate_generation, the_first_other_token) {
     Made *m = made_open(GGUF);
     GenerationRecord record;
     uint32_t used = 1;
-    OK(validate_generate(&record, m->derived.top, golden_prompt, 24, NULL, 2, m->arena, err));
+    OK(generate_one(&record, m->derived.top, golden_prompt, 24, NULL, 2, m->arena, err));
     poke_key(m->package, made_gguf, "qwen3moe.expert_used_count", &used, 4);
     Report *r = check_against(m, made_gguf, &record, 1);
     fails_with(r, "generation", "tiny-BF16.gguf: generation",

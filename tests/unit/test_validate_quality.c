@@ -66,7 +66,7 @@ static QualityRecord measured(const Bench *b, unsigned threads) {
 typedef struct Plain {
     Runner *source, *artifact;
     Tokens ids;
-    double kl[1024], source_nll, nll;
+    double kl[1024], source_nll, nll, source_square, square; /* sums, and of squares */
     size_t n, same;
 } Plain;
 
@@ -119,13 +119,22 @@ static uint32_t plain_score(Plain *p, uint32_t next) {
     }
     p->kl[p->n++] = kl;
     p->same += largest(a, n) == largest(b, n);
-    p->source_nll += la - (double)a[next];
-    p->nll += lb - (double)b[next];
+    double source_nll = la - (double)a[next], nll = lb - (double)b[next];
+    p->source_nll += source_nll;
+    p->source_square += source_nll * source_nll;
+    p->nll += nll;
+    p->square += nll * nll;
     return (uint32_t)largest(a, n);
 }
 
 static bool near(double a, double b) {
     return fabs(a - b) <= 1e-9 * fabs(b) + 1e-15;
+}
+
+/* As llama-perplexity spells it: the spread around the mean over n - 1, times the perplexity. */
+static double interval(double sum, double square, size_t n) {
+    double mean = sum / (double)n;
+    return exp(mean) * sqrt((square / (double)n - mean * mean) / (double)(n - 1));
 }
 
 static void plain_agrees(Plain *p, const QualityRecord *q, bool text) {
@@ -140,6 +149,9 @@ static void plain_agrees(Plain *p, const QualityRecord *q, bool text) {
     cr_assert_eq(q->top1, (double)p->same / (double)p->n);
     cr_assert(near(q->source_ppl, text ? exp(p->source_nll / (double)p->n) : 0));
     cr_assert(near(q->ppl, text ? exp(p->nll / (double)p->n) : 0));
+    cr_assert(near(q->ppl_error, text ? interval(p->nll, p->square, p->n) : 0));
+    cr_assert(near(q->source_ppl_error, text ? interval(p->source_nll, p->source_square, p->n) : 0));
+    cr_assert(!text || (q->ppl_error > 0 && q->ppl_error < q->ppl));
 }
 
 /* ---- figures ---- */
@@ -311,8 +323,9 @@ Test(validate_quality, stops_when_asked) {
 /* ---- judging ---- */
 
 Test(validate_quality, limits) {
-    const QualityRecord on_text = {100, 0.01, 0.001, 0.05, 0.9, 8, 8.4}; /* ratio 1.05 */
-    const QualityRecord on_prompts = {100, 0.01, 0.001, 0.05, 0.9, 0, 0}, nan = {1, NAN, 0, 0, NAN, NAN, NAN};
+    const QualityRecord on_text = {100, 0.01, 0.001, 0.05, 0.9, 8, 8.4, 0, 0}; /* ratio 1.05 */
+    const QualityRecord on_prompts = {100, 0.01, 0.001, 0.05, 0.9, 0, 0, 0, 0},
+                        nan = {1, NAN, 0, 0, NAN, NAN, NAN, NAN, NAN};
     static const char beyond[] = "; beyond the recipe's limits", none[] = "; the recipe sets no limit",
                       blind[] = "; max_ppl_ratio needs a text (validate.text)";
     const struct {
@@ -363,12 +376,12 @@ Test(validate_quality, limits) {
 Test(validate_quality, what_a_check_says) {
     Report *r;
     Recipe recipe = {.limits = {.max_kl = 1, .min_top1 = -1, .max_ppl_ratio = -1}};
-    const QualityRecord q = {100, 0.0123456, 0.00234, 0.0567, 0.98765, 8, 8.4};
+    const QualityRecord q = {100, 0.0123456, 0.00234, 0.0567, 0.98765, 8, 8.4, 0.25, 0.5};
     OK(report_open(&r, NULL, err));
     quality_judge(r, "x", &q, &recipe);
     quality_lossless(r, "y");
     cr_assert_str_eq(r->checks[0].detail, "100 positions: mean KL 0.0123 +- 0.0023 (99.9 %: 0.0567), top-1 "
-                                          "0.9877, perplexity 8.4000, 1.0500 times the source's");
+                                          "0.9877, perplexity 8.4000 +- 0.9800, 1.0500 times the source's");
     cr_assert_eq(r->checks[1].status, CHECK_PASS);
     cr_assert_str_eq(r->checks[1].detail, "lossless: the source's own weights");
     cr_assert_eq(report_group(r, "quality"), CHECK_PASS);

@@ -97,7 +97,8 @@ static inline void made_write_hf(Made *m, const Model *top, const char *path, co
     OK(make_directories(path, err));
     OK(hf_plan_open(&plan, top, NULL, err));
     cr_assert_leq(plan->n_files, 32);
-    OK(hf_execute(results, plan, path, false, NULL, (ExecuteOptions){.threads = 2}, err));
+    HfConversion c = {.plan = plan, .directory = path, .results = results};
+    OK(hf_execute(&c, (ExecuteOptions){.threads = 2}, err));
     for (size_t f = 0; f < plan->n_files; f++) {
         char full[256];
         snprintf(full, sizeof full, "%s/%s", name, plan->files[f].name);
@@ -122,6 +123,14 @@ static inline void made_output(Made *m, size_t i) {
     recipe_stack_close(&stack);
 }
 
+/* What a model says to one prompt. */
+static inline int generate_one(GenerationRecord *out, const Model *model, const char *prompt,
+                               uint32_t n_tokens, const char *artifact, unsigned threads, Arena *arena,
+                               Error *err) {
+    ValidateOptions options = {.threads = threads};
+    return validate_generate(out, model, &prompt, 1, n_tokens, artifact, &options, arena, err);
+}
+
 static inline void made_check(Made *m, size_t i, size_t n_expected) {
     FixturePath path;
     Model *model;
@@ -135,8 +144,8 @@ static inline void made_check(Made *m, size_t i, size_t n_expected) {
     OK(validate_artifact(m->report, a->path, model, m->derived.top, m->proof, n_expected, m->generations,
                          &options, err));
     if (!a->lossless)
-        OK(validate_generate(&m->generations[m->n_generations++], model, m->recipe->prompts[0],
-                             m->recipe->n_tokens, a->path, 2, m->arena, err));
+        OK(generate_one(&m->generations[m->n_generations++], model, m->recipe->prompts[0],
+                        m->recipe->n_tokens, a->path, 2, m->arena, err));
     model_close(model);
 }
 
@@ -180,8 +189,8 @@ static inline Made *made_open(const char *outputs) {
     OK(report_open(&m->report, NULL, err));
     made_recipe(m, FIXTURE_TINY, outputs);
     for (size_t i = 0; i < m->recipe->n_outputs; i++) made_output(m, i);
-    OK(validate_generate(&m->generations[m->n_generations++], m->derived.top, m->recipe->prompts[0],
-                         m->recipe->n_tokens, NULL, 2, m->arena, err));
+    OK(generate_one(&m->generations[m->n_generations++], m->derived.top, m->recipe->prompts[0],
+                    m->recipe->n_tokens, NULL, 2, m->arena, err));
     for (size_t i = 0; i < m->recipe->n_outputs; i++) made_check(m, i, 1);
     made_package(m);
     return m;

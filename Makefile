@@ -101,7 +101,7 @@ CUDA_SRC   := $(sort $(wildcard runner/cuda/*.cu runner/cuda/*.cuh runner/cuda/*
 # No contraction, no flush to zero, correctly rounded division and root: the bits are those of the processor.
 CUDA_STRICT = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -diag-suppress 128 -I. $(if $(CUDA_DEBUG),-DRECAST_CUDA_DEBUG -lineinfo)
 CUDA_CODE   = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
-              -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+              $(foreach a,$(sort $(firstword $(CUDA_ARCHS)) $(lastword $(CUDA_ARCHS))),-gencode arch=compute_$(a),code=compute_$(a))
 CUDA_HOST   = -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off -shared
 
 cuda: $(if $(NVCC_IS),$(BUILD)/recast_cuda.so) ## build the CUDA runner as build/recast_cuda.so (CUDA_ARCHS, CUDA_DEBUG=1)
@@ -185,7 +185,7 @@ install: all ## install the program and its recipes under PREFIX (default /usr/l
 	$(if $(wildcard $(BUILD)/recast_cuda.so),install -D -m 755 $(BUILD)/recast_cuda.so $(DESTDIR)$(PREFIX)/lib/recast/recast_cuda.so)
 	install -d $(DESTDIR)$(PREFIX)/share/recast/recipes
 	install -m 644 packager/card.md $(DESTDIR)$(PREFIX)/share/recast
-	install -m 644 recipes/*.json packager/gpus.json $(DESTDIR)$(PREFIX)/share/recast/recipes
+	install -m 644 $(filter-out recipes/tiny-%,$(wildcard recipes/*.json)) packager/gpus.json $(DESTDIR)$(PREFIX)/share/recast/recipes
 	install -D -m 644 docs/recast.1 $(DESTDIR)$(PREFIX)/share/man/man1/recast.1
 	install -D -m 644 cli/recast.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/recast
 

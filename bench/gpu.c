@@ -99,6 +99,25 @@ static int measure(Bench *b, const Marks *contexts, const Marks *prompts, Error 
     }
 }
 
+/* The same at the first context without the marks by which a late error gets its name (docs/cuda.md). */
+static int compare_marks(const Bench *b, const Model *model, RunnerOptions options, uint32_t context,
+                         Error *err) {
+    Bench with = *b, without = *b;
+    double marked, unmarked;
+    options.weights_of = b->runner;
+    options.device_unmarked = true;
+    TRY(runner_open(&without.runner, model, options, NULL, err));
+    runner_rewind(with.runner, context);
+    int code = read_prompt(&without, context, err);
+    if (!code) code = decode(&with, &marked, err);
+    if (!code) code = decode(&without, &unmarked, err);
+    runner_close(without.runner);
+    if (!code)
+        fprintf(stderr, "gpu_bench: a token at %u takes %.4f ms, %.4f ms without marks\n", context,
+                marked * 1e3, unmarked * 1e3);
+    return code;
+}
+
 static uint32_t largest(const Marks *m, uint32_t than) {
     for (size_t i = 0; i < m->n; i++)
         if (m->at[i] > than) than = m->at[i];
@@ -119,6 +138,7 @@ static int run(const char *path, const Marks *contexts, const Marks *prompts, Be
     RunnerOptions options = {.context = most, .kv = KV_F16, .device = DEVICE_CUDA};
     if (!code) code = runner_open(&b->runner, model, options, NULL, err);
     if (!code) code = measure(b, contexts, prompts, err);
+    if (!code && contexts->n) code = compare_marks(b, model, options, contexts->at[0], err);
     runner_close(b->runner);
     free(b->tokens);
     model_close(model);

@@ -99,7 +99,8 @@ static CudaModel describe(const Device *d, RunnerOptions options, const uint8_t 
                              : options.kv == KV_F16 ? CUDA_KV_F16
                                                     : CUDA_KV_Q8_0,
                        .float_activations = options.activations == ACTIVATIONS_F32,
-                       .flags = options.device_plain ? CUDA_PLAIN : 0,
+                       .flags = (options.device_plain ? CUDA_PLAIN : 0u) |
+                                (options.device_unmarked ? CUDA_UNMARKED : 0u),
                        .head_type = (uint32_t)d->weights->head.type,
                        .types = types};
 }

@@ -28,6 +28,8 @@ typedef struct RunnerOptions {
     const char
         *device_library; /* absolute path of the CUDA part; NULL: beside the executable or its libdir */
     bool device_plain;   /* without CUDA graphs: to find out what is wrong */
+    bool
+        device_unmarked; /* kernels don't say that they began, so a late error has no name: for bench/gpu.c */
     const struct Runner *weights_of; /* NULL, or a runner of the same tensors (of other parameters, say): on a
                                         GPU both use one copy. Where they differ it says nothing */
 } RunnerOptions;

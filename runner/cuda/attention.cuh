@@ -232,18 +232,23 @@ DEVICE AttendRoom attend_room(const AttendArgs &a, unsigned rows) {
     return s;
 }
 
-/* Maximum, exponentials and sum of a row's scores, and the merge's factors; by a warp. */
+/* Maximum, exponentials and sum of a row's scores, and the merge's factors; by a warp, a lane of which holds
+ * positions l, l + 32, ... */
 DEVICE void soften_row(const AttendRoom &s, unsigned rows, unsigned r, float scale, bool first_chunk) {
     const unsigned n = (unsigned)s.n[r];
-    float m = strict_f32_of(0xFF800000), l = 0; /* from -infinity */
-    for (unsigned j = lane_id(); j < n; j += WARP) {
-        float v = s.p[j * rows + r] * scale;
-        s.p[j * rows + r] = v;
-        m = v > m ? v : m;
+    float m = strict_f32_of(0xFF800000), l = 0, v[CHUNK / WARP]; /* from -infinity */
+#pragma unroll
+    for (unsigned i = 0; i < CHUNK / WARP; i++) {
+        const unsigned j = i * WARP + lane_id();
+        v[i] = j < n ? s.p[j * rows + r] * scale : strict_f32_of(0xFF800000);
+        m = v[i] > m ? v[i] : m;
     }
     m = warp_max(m);
-    for (unsigned j = lane_id(); j < n; j += WARP) {
-        float e = strict_expf(s.p[j * rows + r] - m);
+#pragma unroll
+    for (unsigned i = 0; i < CHUNK / WARP; i++) {
+        const unsigned j = i * WARP + lane_id();
+        if (j >= n) continue;
+        float e = strict_expf(v[i] - m);
         s.p[j * rows + r] = e;
         l += e;
     }
@@ -273,7 +278,7 @@ DEVICE void mix_rows(const AttendArgs &a, const AttendRoom &s, unsigned rows, un
         most = n[i] > most ? n[i] : most;
     }
     if (!most) return;
-#pragma unroll 8
+#pragma unroll 16
     for (int j = 0; j < common; j++) {
         float4 p = *reinterpret_cast<const float4 *>(s.p + j * rows + r);
         float v = get_element<KV>(values, (size_t)j * h + d,
@@ -324,6 +329,9 @@ template <int KV, int E> __global__ void __launch_bounds__(THREADS, 1) attend(co
         const uint8_t *keys = key_chunk<KV>(a, kv_head, c);
         const uint16_t *key_scales = a.cache.key_scales + ((size_t)kv_head * chunks + c) * (h / 32) * CHUNK;
         const size_t value_row = (size_t)kv_head * a.cache.capacity + (size_t)c * CHUNK;
+        const size_t value_bytes = (size_t)h * element_bytes<KV>();
+        for (size_t i = threadIdx.x * 128; i < CHUNK * value_bytes; i += THREADS * 128)
+            fetch_to_l2(a.cache.values + value_row * value_bytes + i); /* while keys are multiplied */
         for (unsigned r = threadIdx.x; r < rows; r += THREADS) {
             int sees = (int)(*a.first + token + r / group) - (int)(c * CHUNK) + 1;
             s.n[r] = r >= tokens * group || sees < 0 ? 0 : sees > (int)CHUNK ? (int)CHUNK : sees;
@@ -344,7 +352,7 @@ template <int KV, int E> __global__ void __launch_bounds__(THREADS, 1) attend(co
             if (s.n[r]) soften_row(s, rows, r, a.scale, c == begin);
         __syncthreads();
         for (unsigned i = threadIdx.x; i < rows / 4 * h; i += THREADS)
-            mix_rows<KV>(a, s, rows, i / h * 4, i % h, a.cache.values + value_row * h * element_bytes<KV>(),
+            mix_rows<KV>(a, s, rows, i / h * 4, i % h, a.cache.values + value_row * value_bytes,
                          a.cache.value_scales + value_row * (h / 32), c == begin);
         __syncthreads();
     }
@@ -370,6 +378,8 @@ __global__ void __launch_bounds__(THREADS) merge_chunks(const AttendArgs a) {
     const float *m = a.part_m + (size_t)head * a.chunks, *l = a.part_l + (size_t)head * a.chunks;
     const float *o = a.part_o + (size_t)head * a.chunks * h;
     float so_far = m[0];
+    for (unsigned d = tid; n == 1 && d < h; d += THREADS) a.out[(size_t)head * h + d] = o[d] / l[0];
+    if (n == 1) return;
     for (unsigned base = 0; base < n; base += CHUNK) {
         const unsigned here = n - base < CHUNK ? n - base : CHUNK;
         float mine = tid < here ? m[base + tid] : m[0], v = mine;

@@ -18,8 +18,7 @@ struct BatchArgs : Call {
     const uint32_t *pick; /* which of them an entry takes; NULL: its own */
     const Tile *tiles;    /* NULL: no experts, and tiles of eight */
     const uint32_t *n_tiles;
-    uint32_t count;  /* vectors, where there are no tiles */
-    uint32_t staged; /* quantized: a tile's vectors fit into shared memory */
+    uint32_t count; /* vectors, where there are no tiles */
 };
 
 /* This block's tile; false if there is none. */
@@ -99,15 +98,17 @@ static inline __host__ __device__ uint32_t mma_pitch(uint32_t columns) {
     return (acts_bytes(columns, true) / 4 + 31) / 32 * 32 + 4;
 }
 
-static inline __host__ __device__ uint32_t mma_shared(uint32_t columns, bool staged) {
-    return WARPS * sizeof(MmaRoom) + (staged ? BATCH_TILE * mma_pitch(columns) * 4 : 0);
+static inline __host__ __device__ uint32_t mma_shared(uint32_t columns) {
+    return WARPS * sizeof(MmaRoom) + BATCH_TILE * mma_pitch(columns) * 4;
 }
 
 /* Two halves of a block into the room. Bytes become signed: c - bias, without borrows between bytes. */
-template <int TYPE> DEVICE void put_block(MmaRoom &room, const Block &b) {
+template <int TYPE> DEVICE void put_block(MmaRoom &room, const RawWords &raw) {
     constexpr Layout L = layout_of(TYPE);
+    Block b;
     const unsigned lane = lane_id() % 2, row = lane_id() / 2;
     uint32_t w[8];
+    unpack<TYPE>(b, raw);
 #pragma unroll
     for (int i = 0; i < 8; i++)
         w[i] = L.bias ? ((b.w[i] | 0x80808080) - L.bias * 0x01010101u) ^ 0x80808080 : b.w[i];
@@ -170,15 +171,14 @@ DEVICE void mma_rows(float (&out)[4], const Matrix &m, size_t first, unsigned ro
     const size_t row = (first + (mine < rows ? mine : rows - 1)) * blocks;
     float sums[2][4][4] = {}, mins[2][4][4] = {}; /* [lane][number] waiting */
     Sums s[2] = {};
-    Block ahead;
-    load_block<TYPE>(ahead, m, row + (odd < blocks ? odd : 0));
+    RawWords ahead = load_raw<TYPE>(m, row + (odd < blocks ? odd : 0));
     for (unsigned i = 0, j = 0; i < 16;) {
         if (j < blocks) {
             put_block<TYPE>(room, ahead);
             __syncwarp();
             unsigned next = j + WARP;
             for (unsigned k = i; next >= blocks && ++k < 16;) next = reversed(k);
-            if (next + odd < blocks) load_block<TYPE>(ahead, m, row + next + odd);
+            if (next + odd < blocks) ahead = load_raw<TYPE>(m, row + next + odd);
             add_tile<TYPE>(s[0], room, 0, x, blocks, j);
             if (j + 1 < blocks) add_tile<TYPE>(s[1], room, 1, x, blocks, j + 1);
             __syncwarp();
@@ -208,13 +208,11 @@ template <int TYPE> __global__ void __launch_bounds__(THREADS, 1) batch_quantize
     Tile tile;
     start(a);
     if (!find_tile(a, tile)) return;
-    for (unsigned i = threadIdx.x; a.staged && i < BATCH_TILE * units; i += THREADS)
+    for (unsigned i = threadIdx.x; i < BATCH_TILE * units; i += THREADS)
         reinterpret_cast<uint4 *>(shared + i / units * pitch)[i % units] =
             reinterpret_cast<const uint4 *>(vector_at(a, tile, i / units, true))[i % units];
     __syncthreads();
-    auto vector = [&](unsigned n) {
-        return a.staged ? reinterpret_cast<const uint8_t *>(shared + n * pitch) : vector_at(a, tile, n, true);
-    };
+    auto vector = [&](unsigned n) { return reinterpret_cast<const uint8_t *>(shared + n * pitch); };
     const MmaVectors x = {vector(g), {vector(2 * t), vector(2 * t + 1)}};
     for (unsigned all = blockIdx.x; all < groups; all += gridDim.x) {
         unsigned group = all;

@@ -35,7 +35,10 @@ typedef enum CudaSlot {
 } CudaSlot;
 
 enum { CUDA_KV_F32, CUDA_KV_F16, CUDA_KV_Q8_0 };
-enum { CUDA_PLAIN = 1 /* no graph, no early launches: to find out what is wrong */ };
+enum {
+    CUDA_PLAIN = 1,   /* no graph, no early launches: to find out what is wrong */
+    CUDA_UNMARKED = 2 /* kernels don't say that they began: to measure what saying so costs */
+};
 
 typedef struct CudaModel {
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff_expert, n_experts, n_experts_used, n_vocab;

@@ -24,8 +24,9 @@ struct CudaRunner {
     uint8_t *host_in; /* pinned: one token's input */
     float *host_out;  /* pinned: logits, and `bad` */
     bool fused;       /* one token's vectors fit into shared memory */
-    cudaGraphExec_t graph;
-    uint32_t graph_chunks;
+    std::vector<cudaGraphExec_t>
+        graphs; /* of one token, for 1, 2, 4, ... chunks of attention; NULL: not made */
+    bool warm;  /* one token has gone through, so that every kernel is there */
 };
 
 /* The type that picks a kernel: WIDENED for quantized weights that meet float32. */
@@ -73,9 +74,10 @@ static void multiply_one(CudaRunner &r, const char *name, const Segment *all, un
             slots = routed->used;
             shared = std::max(shared, route_shared(routed->n_experts, routed->used));
         }
-        const unsigned most = std::max(1u, (unsigned)r.gpu.processors * 8 / slots);
-        launch(r.gpu, name, matmul_of(kernel_type(r, segments[0].w)),
-               dim3(std::min(row_groups(a.segments, WARPS * ROWS), most), slots), THREADS, shared, a);
+        const auto kernel = matmul_of(kernel_type(r, segments[0].w));
+        const unsigned most = std::max(1u, resident(r.gpu, name, kernel, shared) / slots);
+        launch(r.gpu, name, kernel, dim3(std::min(row_groups(a.segments, WARPS * ROWS), most), slots),
+               THREADS, shared, a);
     });
 }
 
@@ -132,9 +134,12 @@ static void layer_one(CudaRunner &r, uint32_t layer, uint32_t chunks) {
     DownArgs a = {
         {},      down_matrix,  k.chosen, k.weights, r.model.n_experts_used, {k.gate, nullptr, k.up, 0},
         k.one.x, k.bad + layer};
-    launch(r.gpu, "down", down_of(kernel_type(r, down_matrix)),
-           dim3(std::min(ceil_div(down_matrix.rows, WARPS), (unsigned)r.gpu.processors * 8)), THREADS,
-           r.model.n_experts_used * acts_bytes(down_matrix.columns, !wants_floats(r, down_matrix)), a);
+    const auto kernel = down_of(kernel_type(r, down_matrix));
+    const uint32_t shared =
+        r.model.n_experts_used * acts_bytes(down_matrix.columns, !wants_floats(r, down_matrix));
+    const unsigned most = resident(r.gpu, "down", kernel, shared);
+    launch(r.gpu, "down", kernel, dim3(std::min(ceil_div(down_matrix.rows, WARPS), most)), THREADS, shared,
+           a);
 }
 
 static size_t out_floats(const CudaModel &m) {
@@ -142,8 +147,9 @@ static size_t out_floats(const CudaModel &m) {
 }
 
 static void clear_bad(CudaRunner &r) {
-    if (r.model.n_layers)
-        ok(r.gpu, cudaMemsetAsync(r.work.bad, 0x7F, r.model.n_layers * sizeof(int), r.gpu.stream), "input");
+    if (!r.model.n_layers) return;
+    ok(r.gpu, cudaMemsetAsync(r.work.bad, 0x7F, r.model.n_layers * sizeof(int), r.gpu.stream), "input");
+    r.gpu.copied = true;
 }
 
 /* Which token is next, and all that the host wants to know. */
@@ -166,28 +172,32 @@ static void forward_one(CudaRunner &r, uint32_t chunks) {
     download_logits(r, true);
 }
 
-/* Runs the token in host_in. The graph has blocks for a power of two of chunks; those beyond the position end
- * at once. */
+static cudaGraphExec_t record_one(CudaRunner &r, uint32_t chunks) {
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t out = nullptr;
+    if (!ok(r.gpu, cudaStreamBeginCapture(r.gpu.stream, cudaStreamCaptureModeThreadLocal), "graph"))
+        return out;
+    forward_one(r, chunks);
+    ok(r.gpu, cudaStreamEndCapture(r.gpu.stream, &graph), "graph");
+    if (r.gpu.error == cudaSuccess) ok(r.gpu, cudaGraphInstantiate(&out, graph, 0), "graph");
+    if (graph) cudaGraphDestroy(graph);
+    return out;
+}
+
+/* Runs the token in host_in. A graph has blocks for a power of two of chunks; those beyond the position end
+ * at once. The first token goes without, since kernels are loaded when they are first started. */
 static void run_one(CudaRunner &r, uint32_t position) {
-    uint32_t most = capacity_of(r.model) / CHUNK, chunks = 1;
-    while (chunks <= position / CHUNK) chunks *= 2;
-    chunks = std::min(chunks, most);
-    if (r.gpu.check) return forward_one(r, chunks);
-    if (r.graph_chunks != chunks) {
-        cudaGraph_t graph = nullptr;
-        if (r.graph) cudaGraphExecDestroy(r.graph);
-        r.graph = nullptr;
-        r.graph_chunks = 0;
-        if (!ok(r.gpu, cudaStreamBeginCapture(r.gpu.stream, cudaStreamCaptureModeThreadLocal), "graph"))
-            return;
-        forward_one(r, chunks);
-        ok(r.gpu, cudaStreamEndCapture(r.gpu.stream, &graph), "graph");
-        if (r.gpu.error == cudaSuccess) ok(r.gpu, cudaGraphInstantiate(&r.graph, graph, 0), "graph");
-        if (graph) cudaGraphDestroy(graph);
-        if (r.gpu.error != cudaSuccess) return;
-        r.graph_chunks = chunks;
+    const uint32_t most = capacity_of(r.model) / CHUNK;
+    uint32_t power = 0;
+    while (1u << power <= position / CHUNK) power++;
+    const uint32_t chunks = std::min(1u << power, most);
+    if (r.gpu.check || !r.warm) {
+        r.warm = true;
+        return forward_one(r, chunks);
     }
-    ok(r.gpu, cudaGraphLaunch(r.graph, r.gpu.stream), "graph");
+    if (power >= r.graphs.size()) r.graphs.resize(power + 1);
+    if (!r.graphs[power]) r.graphs[power] = record_one(r, chunks);
+    if (r.graphs[power]) ok(r.gpu, cudaGraphLaunch(r.graphs[power], r.gpu.stream), "graph");
 }
 
 /* ---- several tokens ---- */
@@ -206,15 +216,13 @@ static void multiply_many(CudaRunner &r, const char *name, const Segment *all, u
         launch(r.gpu, "prepare", prepare<false>, dim3(count), THREADS, columns * 4,
                PrepareArgs{{}, s, r.work.acts_f, columns});
     each_type(r, all, n, [&](const Segment *segments, unsigned parts) {
-        BatchArgs a = {{}, segments_of(segments, parts, add), r.work.acts_f, pick, nullptr, nullptr, count,
-                       0};
+        BatchArgs a = {{}, segments_of(segments, parts, add), r.work.acts_f, pick, nullptr, nullptr, count};
         const int type = kernel_type(r, segments[0].w);
         uint32_t shared = BATCH_TILE * acts_bytes(std::min<uint32_t>(columns, FLOAT_CHUNK), false);
         uint32_t rows = meets_floats(type) ? float_rows(type) : MMA_ROWS;
         if (!meets_floats(type)) {
             a.acts = r.work.acts_q;
-            a.staged = mma_shared(columns, true) <= (uint32_t)r.gpu.most_shared;
-            shared = mma_shared(columns, a.staged);
+            shared = mma_shared(columns);
         }
         if (tiles) a.tiles = r.work.tiles, a.n_tiles = r.work.n_tiles;
         launch(r.gpu, name, batch_of_type(type),
@@ -275,8 +283,9 @@ static void run_many(CudaRunner &r, const CudaBatch &in, unsigned done, unsigned
     const CudaModel &m = r.model;
     Work &w = r.work;
     Gpu &g = r.gpu;
-    const uint32_t first = in.first + done, half = m.head_dim / 2;
-    upload(g, w.many.first, &first, 1, "input");
+    const uint32_t half = m.head_dim / 2;
+    *reinterpret_cast<uint32_t *>(r.host_in) = in.first + done;
+    upload(g, w.many.first, r.host_in, 1, "input");
     upload(g, w.many.cosine, in.cosine + (size_t)done * half, (size_t)count * half, "input");
     upload(g, w.many.sine, in.sine + (size_t)done * half, (size_t)count * half, "input");
     upload(g, w.many.x, in.x + (size_t)done * m.n_embd, (size_t)count * m.n_embd, "input");
@@ -297,8 +306,12 @@ static void run_many(CudaRunner &r, const CudaBatch &in, unsigned done, unsigned
     }
     const Segment head[] = {{r.head, w.logits}};
     const Source last = {w.many.x + (size_t)(count - 1) * m.n_embd, r.norm, nullptr, m.rms_eps};
-    if (logits) multiply_many(r, "matmul (head)", head, 1, last, 1, false, 0, nullptr);
-    download_logits(r, logits && in.best);
+    if (logits) {
+        multiply_many(r, "matmul (head)", head, 1, last, 1, false, 0, nullptr);
+        download_logits(r, in.best);
+    } else if (m.n_layers) {
+        download(g, r.host_out + m.n_vocab, w.bad, m.n_layers, "states");
+    }
 }
 
 #endif

@@ -38,7 +38,7 @@ DEVICE void fetch_to_l2(const void *p) {
 
 /* What the arguments of every kernel begin with; launch() fills it in. */
 struct Call {
-    uint32_t *mark;  /* host memory: the kernel that began last, so that a late error has a name */
+    uint32_t *mark;  /* host memory: the kernel that began last, so that a late error has a name; or NULL */
     uint32_t number; /* this kernel's */
 };
 
@@ -49,7 +49,7 @@ DEVICE void start(const Call &c) {
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
-    if (threadIdx.x + blockIdx.x + blockIdx.y == 0) *(volatile uint32_t *)c.mark = c.number;
+    if (c.mark && threadIdx.x + blockIdx.x + blockIdx.y == 0) *(volatile uint32_t *)c.mark = c.number;
 }
 
 /* sums[16][8] += a[16][16] times b[16][8], signed bytes, exact; by a warp. With g = lane / 4 and t = lane % 4

@@ -18,8 +18,10 @@ struct Gpu {
     std::vector<const char *> names; /* of kernels; numbers are those of Call, from 1 */
     volatile uint32_t *mark;         /* pinned: the kernel that began last */
     int processors, most_shared;
-    bool early; /* programmatic dependent launch: sm_90 and later */
-    bool check; /* wait after every kernel, so that an error is that kernel's */
+    bool early;  /* programmatic dependent launch: code for sm_90 and later */
+    bool copied; /* a copy is what the next kernel follows, so it does not start early */
+    bool check;  /* wait after every kernel, so that an error is that kernel's */
+    bool marks;  /* kernels write down that they began */
 };
 
 static bool ok(Gpu &g, cudaError_t error, const char *where) {
@@ -37,13 +39,28 @@ static uint32_t number_of(Gpu &g, const char *name) {
     return (uint32_t)(at - g.names.begin()) + 1;
 }
 
+/* All that the device has, whatever this launch takes: the limit is the function's, and another launch of it
+ * may be waiting in a graph. */
+template <class A> static bool allow_shared(Gpu &g, const char *name, void (*kernel)(A), size_t shared) {
+    return shared <= 48 << 10 ||
+           ok(g, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, g.most_shared),
+              name);
+}
+
+/* Blocks of THREADS threads that the device holds at one time: more would only prepare their vectors again.
+ */
+template <class A> static unsigned resident(Gpu &g, const char *name, void (*kernel)(A), size_t shared) {
+    int n = 1;
+    if (allow_shared(g, name, kernel, shared))
+        ok(g, cudaOccupancyMaxActiveBlocksPerMultiprocessor(&n, kernel, (int)THREADS, shared), name);
+    return (unsigned)(g.processors * std::max(n, 1));
+}
+
 template <class A>
 static void launch(Gpu &g, const char *name, void (*kernel)(A), dim3 grid, unsigned threads, size_t shared,
                    A args) {
     if (g.error != cudaSuccess) return;
-    if (shared > 48 << 10 &&
-        !ok(g, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared), name))
-        return;
+    if (!allow_shared(g, name, kernel, shared)) return;
     cudaLaunchAttribute early = {};
     early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     early.val.programmaticStreamSerializationAllowed = 1;
@@ -53,8 +70,9 @@ static void launch(Gpu &g, const char *name, void (*kernel)(A), dim3 grid, unsig
     config.dynamicSmemBytes = shared;
     config.stream = g.stream;
     config.attrs = &early;
-    config.numAttrs = g.early ? 1 : 0;
-    args.mark = const_cast<uint32_t *>(g.mark);
+    config.numAttrs = g.early && !g.copied;
+    g.copied = false;
+    args.mark = g.marks ? const_cast<uint32_t *>(g.mark) : nullptr;
     args.number = number_of(g, name);
     ok(g, cudaLaunchKernelEx(&config, kernel, args), name);
     if (g.check) ok(g, cudaStreamSynchronize(g.stream), name);
@@ -63,10 +81,12 @@ static void launch(Gpu &g, const char *name, void (*kernel)(A), dim3 grid, unsig
 /* n elements of four bytes. */
 static void upload(Gpu &g, void *to, const void *from, size_t n, const char *what) {
     ok(g, cudaMemcpyAsync(to, from, n * 4, cudaMemcpyHostToDevice, g.stream), what);
+    g.copied = true;
 }
 
 static void download(Gpu &g, void *to, const void *from, size_t n, const char *what) {
     ok(g, cudaMemcpyAsync(to, from, n * 4, cudaMemcpyDeviceToHost, g.stream), what);
+    g.copied = true;
 }
 
 static unsigned ceil_div(uint64_t a, uint64_t b) {

@@ -114,15 +114,20 @@ DEVICE float products(const Matrix &m, const size_t (&row)[R], const uint8_t *sh
     }
 }
 
-/* Weights that are needed in any case, while the kernel in front still runs. */
-template <int R> DEVICE void fetch_rows(const Segments &s) {
-    const Matrix &m = s.of[0].w;
+/* Rows that the warp will need, into the L2 while something else is waited for. */
+DEVICE void fetch_rows(const Matrix &m, size_t row, unsigned n) {
     const Layout l = layout_of(m.type);
     const size_t bytes =
-        is_float(m.type) ? (s.columns * float_bytes(m.type) + 511) / 512 * 512 : s.columns / 32 * l.low * 4;
-    const size_t row = ((size_t)blockIdx.x * WARPS + warp_id()) * R;
-    if (row + R > m.rows) return;
-    for (size_t i = lane_id() * 128; i < R * bytes; i += WARP * 128) fetch_to_l2(m.a + row * bytes + i);
+        is_float(m.type) ? (m.columns * float_bytes(m.type) + 511) / 512 * 512 : m.columns / 32 * l.low * 4;
+    for (size_t i = lane_id() * 128; i < n * bytes; i += WARP * 128) fetch_to_l2(m.a + row * bytes + i);
+}
+
+/* Those of a block's first group. */
+template <int R> DEVICE void fetch_group(const Segments &s, uint32_t expert) {
+    unsigned group = blockIdx.x;
+    const Matrix &m = find_segment(s, WARPS * R, group).w;
+    const unsigned row = (group * WARPS + warp_id()) * R;
+    if (row + R <= m.rows) fetch_rows(m, (size_t)expert * m.rows + row, R);
 }
 
 /* The expert of this block's slot. The first block writes down what was chosen. */
@@ -143,9 +148,10 @@ template <int TYPE> __global__ void __launch_bounds__(THREADS, 2) matmul(const M
     uint8_t *shared = reinterpret_cast<uint8_t *>(dynamic_shared);
     const unsigned groups = row_groups(s, WARPS * R), at[1] = {0};
 
-    if (!a.routing.logits) fetch_rows<R>(s);
+    if (!a.routing.logits) fetch_group<R>(s, 0); /* while the kernel in front still runs */
     start(a);
     const uint32_t expert = a.routing.logits ? routed_expert(a.routing) : 0;
+    if (a.routing.logits) fetch_group<R>(s, expert);
     float *room = reinterpret_cast<float *>(shared + (QUANTIZED ? acts_bytes(s.columns, true) : 0));
     stage_any<QUANTIZED>(shared, room, a.source, s.columns);
     for (unsigned all = blockIdx.x; all < groups; all += gridDim.x) {
@@ -183,9 +189,12 @@ template <int TYPE> __global__ void __launch_bounds__(THREADS, 2) down(const Dow
     const Matrix &m = a.w;
     uint8_t *shared = reinterpret_cast<uint8_t *>(dynamic_shared);
     start(a);
+    const unsigned first = blockIdx.x * WARPS + warp_id();
+    for (unsigned s = 0; s < a.used && first < m.rows; s++)
+        fetch_rows(m, (size_t)a.chosen[s] * m.rows + first, 1);
     stage<QUANTIZED>(shared, a.source, m.columns, a.used);
     __syncthreads();
-    for (unsigned out_row = blockIdx.x * WARPS + warp_id(); out_row < m.rows; out_row += gridDim.x * WARPS) {
+    for (unsigned out_row = first; out_row < m.rows; out_row += gridDim.x * WARPS) {
         float sum = 0;
         for (unsigned s = 0; s < a.used; s += U) {
             size_t row[U];

@@ -159,9 +159,17 @@ __global__ void find_best(BestArgs a) {
     Leader *all = reinterpret_cast<Leader *>(dynamic_shared);
     Leader mine = {strict_f32_of(0xFF800000), strict_f32_of(0xFF800000), UINT32_MAX, UINT32_MAX};
     start(a);
-    for (unsigned i = threadIdx.x; i < a.n; i += blockDim.x) {
-        const float v = a.logits[i];
-        merge(mine, {v, strict_f32_of(0xFF800000), i, is_finite(v) ? UINT32_MAX : i});
+    for (unsigned first = threadIdx.x; first < a.n; first += blockDim.x * 8) {
+        float v[8]; /* loads go ahead */
+#pragma unroll
+        for (unsigned u = 0; u < 8; u++)
+            v[u] =
+                first + u * blockDim.x < a.n ? a.logits[first + u * blockDim.x] : strict_f32_of(0xFF800000);
+#pragma unroll
+        for (unsigned u = 0; u < 8; u++) {
+            const unsigned i = first + u * blockDim.x;
+            if (i < a.n) merge(mine, {v[u], strict_f32_of(0xFF800000), i, is_finite(v[u]) ? UINT32_MAX : i});
+        }
     }
     all[threadIdx.x] = mine;
     for (unsigned s = blockDim.x / 2; s; s /= 2) {

@@ -4,6 +4,9 @@
 #include "runner/cuda/repack.cuh"
 #include <cstdio>
 
+/* What kernels, their stacks and graphs take beside what is planned; an estimate, no device was there. */
+constexpr uint64_t DRIVER_BYTES = 256 << 20;
+
 static int fail(char *error, const char *format, const char *a, const char *b) {
     snprintf(error, CUDA_ERROR_SIZE, format, a, b);
     return 1;
@@ -17,6 +20,16 @@ static int finish_call(CudaRunner &r, char *error) {
     ok(g, code, last && last <= g.names.size() ? g.names[last - 1] : "the first kernel");
     if (g.error == cudaSuccess) return 0;
     return fail(error, "CUDA, at %s: %s", g.where, cudaGetErrorString(g.error));
+}
+
+/* What architecture the kernels that this device takes were compiled for, times 10: an older one than the
+ * device's, if the driver compiled them from PTX. */
+static cudaError_t code_version(int &out) {
+    cudaFuncAttributes attributes;
+    const cudaError_t code = cudaFuncGetAttributes(&attributes, find_best);
+    out = code == cudaSuccess ? attributes.ptxVersion : 0;
+    if (code != cudaSuccess) (void)cudaGetLastError();
+    return code;
 }
 
 static int probe(CudaDevice *out, char *error) {
@@ -37,8 +50,13 @@ static int probe(CudaDevice *out, char *error) {
     if (code != cudaSuccess)
         return fail(error, "the CUDA device can't be used: %s%s", cudaGetErrorString(code), "");
     snprintf(out->name, sizeof out->name, "%s", properties.name);
-    out->total_bytes = total, out->free_bytes = free_bytes;
+    out->total_bytes = total, out->free_bytes = free_bytes > DRIVER_BYTES ? free_bytes - DRIVER_BYTES : 0;
     if (out->major < 8) return fail(error, "%s is older than compute capability 8.0%s", out->name, "");
+    int ptx;
+    code = code_version(ptx);
+    if (code != cudaSuccess)
+        return fail(error, "%s: this build has no code for it (CUDA_ARCHS of make): %s", out->name,
+                    cudaGetErrorString(code));
     return 0;
 }
 
@@ -77,18 +95,28 @@ static int plan(const CudaModel *model, CudaPlan *out, char *error) {
     return 0;
 }
 
-/* Does what one token needs fit into shared memory? Else it goes through the batch's kernels. */
-static bool fits(const CudaRunner &r) {
-    const CudaModel &m = r.model;
-    uint32_t most = one_shared(m.n_embd, !wants_floats(r, r.head), true);
+/* The most shared memory that a kernel of one token needs; and one of several. */
+static uint32_t most_shared_one(const CudaRunner &r) {
+    uint32_t most = one_shared(r.model.n_embd, !wants_floats(r, r.head), true);
     for (const LayerState &l : r.layers)
         for (int s = 0; s < CUDA_MATRICES; s++) {
             const Matrix &w = l.matrices[s];
             const bool quantized = !wants_floats(r, w);
-            most = std::max(most, s == CUDA_DOWN ? m.n_experts_used * acts_bytes(w.columns, quantized)
+            most = std::max(most, s == CUDA_DOWN ? r.model.n_experts_used * acts_bytes(w.columns, quantized)
                                                  : one_shared(w.columns, quantized, s != CUDA_O));
         }
-    return most <= (uint32_t)r.gpu.most_shared;
+    return most;
+}
+
+static uint32_t most_shared_many(const CudaRunner &r) {
+    const CudaModel &m = r.model;
+    const uint32_t rows = m.n_layers ? std::max(ATTEND_ROWS, m.n_heads / m.n_kv_heads) : 0;
+    uint32_t most =
+        std::max(attend_shared(rows, m.head_dim), wants_floats(r, r.head) ? 0 : mma_shared(m.n_embd));
+    for (const LayerState &l : r.layers)
+        for (const Matrix &w : l.matrices)
+            if (!wants_floats(r, w)) most = std::max(most, mma_shared(w.columns));
+    return most;
 }
 
 static bool same_matrices(const CudaRunner &a, const CudaRunner &b) {
@@ -131,7 +159,8 @@ static int allocate(CudaRunner &r, const CudaPlan &p, const CudaRunner *weights_
 
 static void close_runner(CudaRunner *r) {
     if (!r) return;
-    if (r->graph) cudaGraphExecDestroy(r->graph);
+    for (cudaGraphExec_t g : r->graphs)
+        if (g) cudaGraphExecDestroy(g);
     if (r->gpu.stream) cudaStreamDestroy(r->gpu.stream);
     cudaFree(r->kv_memory);
     cudaFree(r->work_memory);
@@ -150,28 +179,34 @@ static int open_runner(CudaRunner **out, const CudaModel *model, const CudaRunne
     r->layers.resize(model->n_layers);
     r->batch = p.batch;
     r->attention = attend_of(*model);
-    g.early = device.major >= 9 && !(model->flags & CUDA_PLAIN);
+    int ptx = 0, driver = 0;
+    ok(g, code_version(ptx), "the device");
+    ok(g, cudaDriverGetVersion(&driver), "the device");
+    /* code for an older architecture doesn't wait; drivers before 12.4 don't know such edges in graphs */
+    g.early = ptx >= 90 && driver >= 12040 && !(model->flags & CUDA_PLAIN);
     g.check = model->flags & CUDA_PLAIN;
+    g.marks = !(model->flags & CUDA_UNMARKED);
 #ifdef RECAST_CUDA_DEBUG
     g.check = true;
 #endif
     ok(g, cudaDeviceGetAttribute(&g.processors, cudaDevAttrMultiProcessorCount, 0), "the device");
     ok(g, cudaDeviceGetAttribute(&g.most_shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "the device");
     ok(g, cudaStreamCreateWithFlags(&g.stream, cudaStreamNonBlocking), "the stream");
-    const uint32_t rows = model->n_layers ? std::max(ATTEND_ROWS, model->n_heads / model->n_kv_heads) : 0;
-    if (g.error == cudaSuccess && attend_shared(rows, model->head_dim) > (uint32_t)g.most_shared) {
-        fail(error, "so many query heads of a key-value head don't fit into this device's shared memory%s%s",
-             "", "");
-        close_runner(r);
-        return 1;
-    }
     if (g.error != cudaSuccess || allocate(*r, p, weights_of)) {
         fail(error, "CUDA, at %s: %s", g.where, cudaGetErrorString(g.error));
         close_runner(r);
         return 1;
     }
     r->model.types = nullptr; /* borrowed until here */
-    r->fused = fits(*r);
+    if (most_shared_many(*r) > (uint32_t)g.most_shared) {
+        fail(error,
+             "rows so long, or so many query heads of a key-value head, don't fit into the shared memory of "
+             "%s%s",
+             device.name, "");
+        close_runner(r);
+        return 1;
+    }
+    r->fused = most_shared_one(*r) <= (uint32_t)g.most_shared; /* else it goes through the batch's kernels */
     *out = r;
     return 0;
 }

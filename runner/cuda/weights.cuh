@@ -102,20 +102,39 @@ template <class V> DEVICE V read_as(const uint8_t *plane, size_t index) {
     return __ldg(reinterpret_cast<const V *>(plane) + index);
 }
 
-template <int TYPE> DEVICE void load_scales(Block &out, const Matrix &m, size_t block) {
+/* A block as it stands in the planes: kept like this while other work hides its way from memory. */
+struct RawWords {
+    uint4 low[2];
+    uint2 high;
+    uint32_t s, d;
+};
+
+template <int TYPE> DEVICE RawWords load_raw(const Matrix &m, size_t block) {
     constexpr Layout L = layout_of(TYPE);
-    if (L.min) {
-        uint32_t dm = read_as<uint32_t>(m.d, block / L.super);
-        out.d = f32_of_f16(dm & 0xFFFF);
-        out.m = f32_of_f16(dm >> 16);
+    RawWords r = {};
+    if (L.low == 2) {
+        uint2 q = read_as<uint2>(m.a, block);
+        r.low[0].x = q.x, r.low[0].y = q.y;
     } else {
-        out.d = f32_of_f16(read_as<uint16_t>(m.d, block / L.super));
-        out.m = 0;
+        r.low[0] = read_as<uint4>(m.a, L.low == 8 ? 2 * block : block);
     }
+    if (L.low == 8) r.low[1] = read_as<uint4>(m.a, 2 * block + 1);
+    if (L.high == 1) r.high.x = read_as<uint32_t>(m.b, block);
+    if (L.high == 2) r.high = read_as<uint2>(m.b, block);
+    if (L.sub == 1) r.s = read_as<uint8_t>(m.s, block);
+    if (L.sub == 2) r.s = read_as<uint16_t>(m.s, block);
+    r.d = L.min ? read_as<uint32_t>(m.d, block / L.super) : read_as<uint16_t>(m.d, block / L.super);
+    return r;
+}
+
+template <int TYPE> DEVICE void unpack_scales(Block &out, const RawWords &r) {
+    constexpr Layout L = layout_of(TYPE);
+    const uint32_t s0 = r.s & 0xFF, s1 = r.s >> 8;
+    out.d = f32_of_f16(r.d & 0xFFFF);
+    out.m = L.min ? f32_of_f16(r.d >> 16) : 0;
     out.scale[0] = out.scale[1] = out.min[0] = out.min[1] = 1;
-    if (L.sub == 1) out.scale[0] = out.scale[1] = read_as<int8_t>(m.s, block);
+    if (L.sub == 1) out.scale[0] = out.scale[1] = (int8_t)s0;
     if (L.sub < 2) return;
-    uint32_t s = read_as<uint16_t>(m.s, block), s0 = s & 0xFF, s1 = s >> 8;
     if (TYPE == DT_Q2_K) {
         out.scale[0] = s0 & 15, out.scale[1] = s1 & 15;
         out.min[0] = s0 >> 4, out.min[1] = s1 >> 4;
@@ -127,45 +146,28 @@ template <int TYPE> DEVICE void load_scales(Block &out, const Matrix &m, size_t 
     }
 }
 
-template <int TYPE> DEVICE void load_integers(uint32_t (&w)[8], const Matrix &m, size_t block) {
+template <int TYPE> DEVICE void unpack_integers(uint32_t (&w)[8], const RawWords &r) {
     constexpr Layout L = layout_of(TYPE);
-    if (L.low == 2) {
-        uint2 q = read_as<uint2>(m.a, block);
+    const uint32_t low[8] = {r.low[0].x, r.low[0].y, r.low[0].z, r.low[0].w,
+                             r.low[1].x, r.low[1].y, r.low[1].z, r.low[1].w};
 #pragma unroll
-        for (int i = 0; i < 4; i++) w[i] = q.x >> 2 * i & 0x03030303, w[4 + i] = q.y >> 2 * i & 0x03030303;
-    } else {
-        uint4 q = read_as<uint4>(m.a, L.low == 8 ? 2 * block : block);
-        w[0] = q.x, w[1] = q.y, w[2] = q.z, w[3] = q.w;
-        if (L.low == 8) {
-            q = read_as<uint4>(m.a, 2 * block + 1);
-            w[4] = q.x, w[5] = q.y, w[6] = q.z, w[7] = q.w;
-        } else {
-#pragma unroll
-            for (int i = 0; i < 4; i++) w[4 + i] = w[i] >> 4 & 0x0F0F0F0F, w[i] &= 0x0F0F0F0F;
-        }
-    }
-    if (L.high == 1) {
-        uint32_t q = read_as<uint32_t>(m.b, block);
-#pragma unroll
-        for (int i = 0; i < 8; i++) w[i] |= (q >> i & 0x01010101) << L.low;
-    }
-    if (L.high == 2) {
-        uint2 q = read_as<uint2>(m.b, block);
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            w[i] |= (q.x >> 2 * i & 0x03030303) << L.low;
-            w[4 + i] |= (q.y >> 2 * i & 0x03030303) << L.low;
-        }
-    }
-    if (L.table) {
-#pragma unroll
-        for (int i = 0; i < 8; i++) w[i] = iq4_lookup(w[i]);
+    for (int i = 0; i < 8; i++) {
+        if (L.low == 8) w[i] = low[i];
+        if (L.low == 4) w[i] = low[i % 4] >> i / 4 * 4 & 0x0F0F0F0F;
+        if (L.low == 2) w[i] = low[i / 4] >> i % 4 * 2 & 0x03030303;
+        if (L.high == 1) w[i] |= (r.high.x >> i & 0x01010101) << L.low;
+        if (L.high == 2) w[i] |= ((i < 4 ? r.high.x : r.high.y) >> i % 4 * 2 & 0x03030303) << L.low;
+        if (L.table) w[i] = iq4_lookup(w[i]);
     }
 }
 
+template <int TYPE> DEVICE void unpack(Block &out, const RawWords &r) {
+    unpack_integers<TYPE>(out.w, r);
+    unpack_scales<TYPE>(out, r);
+}
+
 template <int TYPE> DEVICE void load_block(Block &out, const Matrix &m, size_t block) {
-    load_integers<TYPE>(out.w, m, block);
-    load_scales<TYPE>(out, m, block);
+    unpack<TYPE>(out, load_raw<TYPE>(m, block));
 }
 
 /* 32 activations of section 11, as integers in words. */

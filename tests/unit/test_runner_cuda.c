@@ -571,11 +571,23 @@ Test(runner_cuda, products_of_any_bytes) {
     check_products(DT_Q8_0, 32, 70, true, &state);
     check_products(DT_Q5_1, 1056, 70, true, &state);
     check_products(DT_Q4_0, 4128, 300, true, &state);
-    check_products(DT_Q5_K, 9216, 20, true, &state); /* vectors that don't fit into shared memory */
     check_products(DT_BF16, 1500, 300, true, &state);
 }
 
 /* ---- refusals ---- */
+
+Test(runner_cuda, rows_that_no_shared_memory_holds) {
+    char error[CUDA_ERROR_SIZE] = "";
+    CudaRunner *r = NULL;
+    CudaModel m = {.n_embd = 9216, .n_vocab = 3, .context = 1, .head_type = DT_Q5_K};
+    cr_assert_eq(api()->open(&r, &m, NULL, error), 1);
+    cr_assert_null(r);
+    cr_assert(strstr(error, "rows so long"), "%s", error);
+    cr_assert(strstr(error, "host fibers"), "%s", error);
+    m.n_embd = 8192;
+    cr_assert_eq(api()->open(&r, &m, NULL, error), 0, "%s", error);
+    api()->close(r);
+}
 
 /* The bytes of a tensor of the fixture's only file, which is read and written back with `n` of them changed,
  * or all. */

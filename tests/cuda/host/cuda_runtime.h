@@ -147,6 +147,9 @@ using cudaGraphExec_t = HostWork *;
 struct cudaDeviceProp {
     char name[256];
 };
+struct cudaFuncAttributes {
+    int ptxVersion;
+};
 struct cudaLaunchAttribute {
     int id;
     struct {
@@ -181,6 +184,7 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int device);
 cudaError_t cudaDeviceGetAttribute(int *out, int attribute, int device);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
+cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaGetLastError();
 const char *cudaGetErrorString(cudaError_t error);
 
@@ -188,6 +192,16 @@ const char *cudaGetErrorString(cudaError_t error);
 void host_launch(const cudaLaunchConfig_t &config, std::function<void()> thread);
 
 template <class K> cudaError_t cudaFuncSetAttribute(K *, int, int) {
+    return cudaSuccess;
+}
+
+template <class K> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *out, K *) {
+    out->ptxVersion = 80;
+    return cudaSuccess;
+}
+
+template <class K> cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, K *, int, size_t) {
+    *n = 3;
     return cudaSuccess;
 }
 

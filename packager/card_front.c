@@ -107,9 +107,61 @@ static int note_key(Keys *k, const CardReader *r, size_t n, Error *err) {
     return 0;
 }
 
+/* NEL, LS and PS end a line of YAML 1.1, CR of any; here none does. */
+static bool breaks_line(const CardReader *r) {
+    for (size_t i = 0; i < r->length; i++) {
+        const unsigned char *c = (const unsigned char *)r->line + i;
+        if (*c == '\r' || (r->length - i > 1 && c[0] == 0xC2 && c[1] == 0x85)) return true;
+        if (r->length - i > 2 && c[0] == 0xE2 && c[1] == 0x80 && (c[2] & 0xFE) == 0xA8) return true;
+    }
+    return false;
+}
+
+/* Behind the quote that ends a string, or the line's end + 1 if none does. */
+static size_t skip_quoted(const CardReader *r, size_t at) {
+    char quote = r->line[at++];
+    for (; at < r->length && r->line[at] != quote; at++)
+        if (quote == '"' && r->line[at] == '\\') at++;
+    return at + 1; /* '' within '...' are two strings here */
+}
+
+/* Does a quote or a bracket stay open at the line's end? Then YAML takes lines that look like keys for text.
+ * A quote means something only where a value begins. */
+static bool stays_open(const CardReader *r) {
+    size_t depth = 0;
+    bool begins = true;
+    for (size_t i = 0; i < r->length; i++) {
+        char c = r->line[i], next = i + 1 < r->length ? r->line[i + 1] : ' ';
+        if (begins && (c == '\'' || c == '"')) {
+            i = skip_quoted(r, i) - 1;
+            if (i >= r->length) return true;
+            begins = i + 1 < r->length && r->line[i + 1] == '\'';
+        } else if (begins && (c == '!' || c == '&')) {
+            while (i + 1 < r->length && r->line[i + 1] != ' ') i++;
+        } else if ((begins || depth) && (c == '[' || c == '{')) {
+            depth++, begins = true;
+        } else if (depth && (c == ']' || c == '}')) {
+            depth--;
+        } else if (c == '#' && (!i || r->line[i - 1] == ' ')) {
+            break;
+        } else if (c != ' ' && !(begins && (c == '-' || c == '?') && next == ' ')) {
+            begins = (c == ':' && (next == ' ' || depth)) || (depth && c == ',');
+        }
+    }
+    return depth > 0;
+}
+
+/* What makes a line another one for YAML than it is here. */
+static int check_plain(const CardReader *r, ErrorCode code, Error *err) {
+    if (breaks_line(r)) return error_set(err, code, "a line break that only YAML takes for one");
+    if (stays_open(r)) return error_set(err, code, "a quote or a bracket that the line does not close");
+    return 0;
+}
+
 /* A line that is not {{front_matter}}: a key, what belongs to the key before it, a comment or nothing. */
 static int check_line(Keys *k, const CardReader *r, Error *err) {
     if (memchr(r->line, '\t', r->length)) return error_set(err, ERR_RECIPE, "YAML takes no tab");
+    TRY(check_plain(r, ERR_RECIPE, err));
     for (size_t i = 1; i < r->length; i++)
         if (r->line[i] == '{' && r->line[i - 1] == '{')
             return error_set(err, ERR_RECIPE,
@@ -202,6 +254,7 @@ int card_check(const char *text, size_t length, const Manifest *m, Error *err) {
         int code = plain ? check_value(&r, "license", m->license, &licences, err)
                          : error_set(err, ERR_CHECK, "a line of front matter that begins with no plain key");
         if (!code) code = check_value(&r, "base_model", m->repo, &bases, err);
+        if (!code) code = check_plain(&r, ERR_CHECK, err);
         if (code) return card_error_at(&r, code, err);
     }
     if (licences == (m->license != NULL) && bases == (m->repo != NULL)) return 0;

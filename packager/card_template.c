@@ -115,6 +115,32 @@ static const HtmlBlock *block_begins(const CardReader *r) {
     return NULL;
 }
 
+/* ---- code blocks between fences ---- */
+
+typedef struct Fence {
+    char mark; /* '`' or '~'; 0: none is open */
+    size_t n, indent;
+} Fence;
+
+/* The marks that a line begins with, and what stands behind them. */
+static Fence marks_of(const CardReader *r, CardReader *rest) {
+    *rest = trimmed(r);
+    Fence f = {.indent = (size_t)(rest->line - r->line)};
+    char c = rest->length ? rest->line[0] : 0;
+    while ((c == '`' || c == '~') && rest->length && rest->line[0] == c) f.n++, rest->line++, rest->length--;
+    if (f.n >= 3) f.mark = c;
+    return f;
+}
+
+/* What is open behind the line. One that is indented further than the fence does not end it. */
+static Fence fence_behind(const CardReader *r, Fence open) {
+    CardReader rest;
+    Fence f = marks_of(r, &rest);
+    if (!open.mark) return f.mark == '`' && memchr(rest.line, '`', rest.length) ? (Fence){.n = 0} : f;
+    bool ends = f.mark == open.mark && f.n >= open.n && !rest.length && f.indent < open.indent + 4;
+    return ends ? (Fence){.n = 0} : open;
+}
+
 /* ---- expansion ---- */
 
 typedef struct Open {
@@ -131,6 +157,7 @@ typedef struct Expansion {
     Open open[MOST_OPEN];
     size_t n_open, begin;  /* begin: bytes that were there before */
     const HtmlBlock *html; /* that the line stands in; NULL: none */
+    Fence fence;           /* that is open before the line */
     bool gone;             /* the line before went, and stood behind a blank one */
 } Expansion;
 
@@ -225,6 +252,11 @@ static int put_lone(Expansion *e, const Tag *tag, bool *done, Error *err) {
             "{{%.1s%s}} may not stand inside HTML that only %s ends: text of a model would be HTML "
             "there",
             tag->kind ? &tag->kind : "", p->name, e->html->end);
+    if ((tag->kind || p->section) && e->fence.mark)
+        return error_set(err, ERR_RECIPE,
+                         "{{%.1s%s}} may not stand between fences of code (%.3s): text of a model could end "
+                         "it and would be HTML behind that",
+                         tag->kind ? &tag->kind : "", p->name, e->fence.mark == '`' ? "```" : "~~~");
     if (tag->kind) return open_or_close(e, tag, p, err);
     if (p->section) return put_section(e, p, err);
     *done = is_shown(e) && !says_something(e, p);
@@ -272,6 +304,7 @@ static int put_any(Expansion *e, Error *err) {
     if (!e->html) e->html = block_begins(e->r);
     if (lone_tag(&tag, e->r)) TRY(put_lone(e, &tag, &done, err));
     if (done) return 0;
+    e->fence = fence_behind(e->r, e->fence);
     if (e->html && contains(e->r->line, e->r->length, e->html->end)) e->html = NULL;
     bool blank = !trimmed(e->r).length;
     if (blank && (e->gone || e->out->length == e->begin)) { /* none at the top, either */

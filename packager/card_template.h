@@ -8,7 +8,8 @@
  * A value may stand anywhere in a line. A section (whole lines), {{#name}}, {{^name}} and {{/name}} stand
  * alone on theirs. A line that stands for nothing goes; of the blank lines around it one stays. Any other {{
  * is an error, and so is a section inside an HTML block that a blank line doesn't end (<pre>, <script>, <!--
- * -->; CommonMark 0.31, section 4.6): what a model says must not become HTML. */
+ * -->; CommonMark 0.31, section 4.6) or between fences of code (4.5), which the section's text could end:
+ * what a model says must not become HTML. */
 #ifndef RECAST_PACKAGER_CARD_TEMPLATE_H
 #define RECAST_PACKAGER_CARD_TEMPLATE_H
 

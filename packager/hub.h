@@ -82,5 +82,7 @@ void hub_encode(Buffer *b, const char *text, bool path);
 bool hub_is_repo(const char *repo);
 /* Do both URLs have the same scheme, host and port? */
 bool hub_same_origin(const char *a, const char *b);
+/* Would what follows https go without it? Nothing does: neither a redirect nor an upload. */
+bool hub_gives_up_tls(const char *from, const char *to);
 
 #endif

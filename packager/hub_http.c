@@ -272,12 +272,13 @@ static void set_common(CURL *c, const char *url, struct curl_slist *list, Transf
 }
 
 /* Where an answer sends us; "" if nowhere. Only a request that is safe to repeat elsewhere goes. */
-static void redirect(CURL *c, const HubRequest *r, long status, char *to, size_t size) {
+static void redirect(CURL *c, const HubRequest *r, long status, const char *from, char *to, size_t size) {
     char *url = NULL;
     bool reading = !strcmp(r->method, "GET") || !strcmp(r->method, "HEAD");
     *to = '\0';
     if (status != 307 && status != 308 && !(reading && status >= 301 && status <= 303)) return;
     if (curl_easy_getinfo(c, CURLINFO_REDIRECT_URL, &url) || !url || strlen(url) >= size) return;
+    if (hub_gives_up_tls(from, url)) return;
     memcpy(to, url, strlen(url) + 1);
 }
 
@@ -300,7 +301,7 @@ static int one_try(Transfer *t, const char *url, char *onward, size_t size, CURL
     set_body(*c, t->r, t);
     *result = curl_easy_perform(*c);
     curl_easy_getinfo(*c, CURLINFO_RESPONSE_CODE, &t->a->status);
-    redirect(*c, t->r, t->a->status, onward, size);
+    redirect(*c, t->r, t->a->status, url, onward, size);
     curl_slist_free_all(list);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <string.h>
+#include <strings.h>
 
 void hub_encode(Buffer *b, const char *text, bool path) {
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
@@ -41,4 +42,8 @@ bool hub_same_origin(const char *a, const char *b) {
     curl_url_cleanup(x);
     curl_url_cleanup(y);
     return same;
+}
+
+bool hub_gives_up_tls(const char *from, const char *to) {
+    return !strncasecmp(from, "https:", 6) && strncasecmp(to, "https:", 6) != 0;
 }

@@ -16,10 +16,16 @@ static const char lfs_json[] = "application/vnd.git-lfs+json";
 
 /* ---- where an object goes ---- */
 
+/* As the endpoint, or better. */
+static bool is_good_url(const Publish *p, const char *url) {
+    return (!strncmp(url, "http://", 7) || !strncmp(url, "https://", 8)) &&
+           !hub_gives_up_tls(hub_endpoint(p->hub), url);
+}
+
 static const char *href_of(const Publish *p, const cJSON *action) {
     static const char usual[] = "https://huggingface.co";
     const char *href = cJSON_GetStringValue(json_get(action, "href"));
-    if (!href || (strncmp(href, "http://", 7) != 0 && strncmp(href, "https://", 8) != 0)) return NULL;
+    if (!href || !is_good_url(p, href)) return NULL;
     /* a mirror may pass on the Hub's own answer */
     if (!strncmp(href, usual, sizeof usual - 1) && href[sizeof usual - 1] == '/')
         return arena_printf(p->arena, "%s%s", hub_endpoint(p->hub), href + sizeof usual - 1);
@@ -50,6 +56,9 @@ static int read_parts(UploadTarget *t, const Publish *p, const PublishFile *f, c
         if (number < 1 || number > n || t->urls[number - 1])
             return error_set(err, ERR_FORMAT, "%s: the Hub names a part %s of %llu", f->path, item->string,
                              (unsigned long long)n);
+        if (!is_good_url(p, item->valuestring))
+            return error_set(err, ERR_FORMAT, "%s: the Hub gives no good URL for part %s", f->path,
+                             item->string);
         t->urls[number - 1] = arena_string(p->arena, item->valuestring);
         if (!t->urls[number - 1]) return error_memory(err, f->path);
         found++;
@@ -64,7 +73,7 @@ int upload_target_read(UploadTarget *out, const Publish *p, const PublishFile *f
     const cJSON *upload = json_get(actions, "upload"), *verify = json_present(actions, "verify");
     memset(out, 0, sizeof *out);
     out->href = href_of(p, upload);
-    if (!out->href) return error_set(err, ERR_FORMAT, "%s: the Hub does not say where it goes", f->path);
+    if (!out->href) return error_set(err, ERR_FORMAT, "%s: the Hub gives no good URL to send it to", f->path);
     TRY(read_parts(out, p, f, json_get(upload, "header"), err));
     if (!verify) return 0;
     out->verify = href_of(p, verify);

@@ -33,7 +33,7 @@ static int put_part(void *context, size_t index, unsigned thread, Error *err) {
     HubAnswer a = {0};
     int code = hub_send(p->hub, &r, &a, err);
     if (!code && (a.status < 200 || a.status > 299)) {
-        s->stale = publish_stale(&a);
+        if (publish_stale(&a)) s->stale = true; /* another part's answer may be another */
         code = hub_refused(p->hub, &r, &a, err);
     } else if (!code && !a.etag[0]) {
         code = error_set(err, ERR_FORMAT, "the store's answer to part %zu has no ETag", part + 1);

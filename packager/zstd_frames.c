@@ -11,6 +11,7 @@ enum {
     HAS_SUMS = 0x80,
     RESERVED = 0x7C,
     MOST_FRAMES = 1 << 20,
+    PIECE_BYTES = 1 << 20, /* read at once */
     MOST_SLOTS = ZSTD_MOST_DECODERS + 1,
 };
 
@@ -96,23 +97,6 @@ static int read_table(ZstdFrames *f, bool *fits, Error *err) {
 
 /* ---- one frame ---- */
 
-/* The window that a frame's header asks for; UINT64_MAX: it is no plain frame. (RFC 8878, 3.1.1.1) */
-static uint64_t window_of(const uint8_t *bytes, size_t length, uint64_t content) {
-    if (length < 6 || u32_at(bytes) != ZSTD_MAGICNUMBER) return UINT64_MAX;
-    if (bytes[4] & 0x20) return content;
-    uint64_t base = (uint64_t)1 << (10 + (bytes[5] >> 3));
-    return base + base / 8 * (bytes[5] & 7);
-}
-
-/* Is it one frame, as long as the table says, and nothing that reading it piece by piece would refuse? */
-static bool is_as_listed(const Frame *frame, const uint8_t *packed) {
-    unsigned long long content = ZSTD_getFrameContentSize(packed, frame->packed);
-    if (content == ZSTD_CONTENTSIZE_ERROR) return false;
-    if (content != ZSTD_CONTENTSIZE_UNKNOWN && content != frame->size) return false;
-    return window_of(packed, frame->packed, content) <= (uint64_t)1 << ZSTD_WINDOW_LOG &&
-           ZSTD_findFrameCompressedSize(packed, frame->packed) == frame->packed;
-}
-
 static bool make_room(Room *r, size_t size) {
     if (r->size >= size) return true;
     mem_free(NULL, r->bytes); /* what is in it need not be copied */
@@ -121,15 +105,36 @@ static bool make_room(Room *r, size_t size) {
     return r->bytes != NULL;
 }
 
+/* Exactly one frame of that length and size? Piece by piece, as the reader does it: all in one go, zstd takes
+ * any window, and blocks and matches that reach beyond it. It has all in one go only if all of the frame is
+ * there at the beginning, so the last byte comes later. */
+static bool decode_pieces(const ZstdFrames *f, ZSTD_DCtx *ctx, const Frame *frame, uint8_t *piece,
+                          uint8_t *to) {
+    ZSTD_outBuffer out = {to, frame->size, 0};
+    size_t more = 1, n = frame->packed - 1;
+    ZSTD_DCtx_reset(ctx, ZSTD_reset_session_only);
+    for (size_t at = 0; at < frame->packed; at += n, n = frame->packed - at) {
+        if (n > PIECE_BYTES) n = PIECE_BYTES;
+        if (input_read(f->in, frame->at + at, piece, n, NULL)) return false;
+        ZSTD_inBuffer in = {piece, n, 0};
+        more = ZSTD_decompressStream(ctx, &out, &in);
+        if (ZSTD_isError(more) || in.pos < n) return false;
+    }
+    return !more && out.pos == frame->size;
+}
+
 /* false: the reader is to see for itself. */
-static bool decode(const ZstdFrames *f, ZSTD_DCtx *ctx, const Frame *frame, Room *packed, Room *to) {
-    if (!ctx || !frame->packed || !frame->size || frame->size > ZSTD_FRAME_BYTES ||
-        frame->packed > ZSTD_compressBound(ZSTD_FRAME_BYTES))
-        return false;
-    if (!make_room(packed, frame->packed) || !make_room(to, frame->size)) return false;
-    if (input_read(f->in, frame->at, packed->bytes, frame->packed, NULL)) return false;
-    return is_as_listed(frame, packed->bytes) &&
-           ZSTD_decompressDCtx(ctx, to->bytes, frame->size, packed->bytes, frame->packed) == frame->size;
+static bool decode(const ZstdFrames *f, ZSTD_DCtx *ctx, const Frame *frame, uint8_t *piece, Room *to) {
+    if (!ctx || !piece || frame->packed < 2 || !frame->size || frame->size > ZSTD_FRAME_BYTES) return false;
+    return make_room(to, frame->size) && decode_pieces(f, ctx, frame, piece, to->bytes);
+}
+
+/* With the reader's limit to windows. NULL: no memory. */
+static ZSTD_DCtx *open_context(void) {
+    ZSTD_DCtx *ctx = ZSTD_createDCtx();
+    if (!ctx || !ZSTD_isError(ZSTD_DCtx_setParameter(ctx, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG))) return ctx;
+    ZSTD_freeDCtx(ctx);
+    return NULL;
 }
 
 /* The next frame to decode, or n_frames when there is no more to do. The lock is held. */
@@ -141,14 +146,14 @@ static size_t await_room(ZstdFrames *f) {
 
 static void *run_decoder(void *argument) {
     ZstdFrames *f = argument;
-    Room packed = {NULL, 0};
-    ZSTD_DCtx *ctx = ZSTD_createDCtx();
+    uint8_t *piece = mem_alloc(NULL, PIECE_BYTES);
+    ZSTD_DCtx *ctx = open_context();
     pthread_mutex_lock(&f->lock);
     for (size_t i; (i = await_room(f)) < f->n_frames;) {
         Slot *slot = &f->slots[i % f->n_slots];
         f->begun++;
         pthread_mutex_unlock(&f->lock);
-        bool fine = decode(f, ctx, &f->frames[i], &packed, &slot->room);
+        bool fine = decode(f, ctx, &f->frames[i], piece, &slot->room);
         pthread_mutex_lock(&f->lock);
         slot->fine = fine;
         slot->done = true;
@@ -157,7 +162,7 @@ static void *run_decoder(void *argument) {
     }
     pthread_mutex_unlock(&f->lock);
     ZSTD_freeDCtx(ctx);
-    mem_free(NULL, packed.bytes);
+    mem_free(NULL, piece);
     return NULL;
 }
 

@@ -10,8 +10,8 @@
 #include "core/input.h"
 
 /* Threads that decode beside the one that reads: what they make must be hashed by one thread, which has
- * enough to do with that many. Each holds a frame as it is in the file and as it is decoded, at most
- * ZSTD_FRAME_BYTES each (and some 1 MB); one more decoded frame is with the reader. */
+ * enough to do with that many. Each holds a decoded frame, at most ZSTD_FRAME_BYTES, and zstd's window, at
+ * most 2^ZSTD_WINDOW_LOG bytes (and some 2 MB); one more decoded frame is with the reader. */
 enum { ZSTD_MOST_DECODERS = 4 };
 
 typedef struct ZstdFrames ZstdFrames;

@@ -3,11 +3,14 @@
  * anything into them. */
 #include "packager/evidence.h"
 #include "core/json.h"
+#include "model/gguf_split.h"
 #include "validate/validation.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-enum { EVIDENCE_LIMIT = 64 << 20 };
+enum { EVIDENCE_LIMIT = 64 << 20, SHARD_SUFFIX = 20 /* "-00001-of-00003.gguf" */ };
 
 typedef struct Evidence {
     const Validation *v;
@@ -24,9 +27,9 @@ static const ManifestFile *listed(const Manifest *m, const char *path) {
     return path && m->n_files ? bsearch(path, m->files, m->n_files, sizeof *m->files, by_path) : NULL;
 }
 
-static const char *source_hash(const Manifest *m, const char *name) {
+static const FileProof *source_of(const Manifest *m, const char *name) {
     for (size_t i = 0; name && i < m->n_sources; i++)
-        if (!strcmp(m->sources[i].name, name)) return m->sources[i].sha256;
+        if (!strcmp(m->sources[i].name, name)) return &m->sources[i];
     return NULL;
 }
 
@@ -61,61 +64,119 @@ static const char *text_of(const cJSON *object, const char *key) {
     return cJSON_GetStringValue(json_get(object, key));
 }
 
-/* ---- provenance ---- */
+/* ---- the files that both name ---- */
 
-static int check_subjects(const Manifest *m, const cJSON *root, Error *err) {
-    const cJSON *list = json_get(root, "subject"), *s;
-    size_t artifacts = 0;
-    cJSON_ArrayForEach(s, list) {
-        const char *name = text_of(s, "name"), *hex = text_of(json_get(s, "digest"), "sha256");
-        const ManifestFile *f = listed(m, name);
-        if (!f || !hex || strcmp(hex, f->sha256)) return differs(err, PROVENANCE_FILE, "subject", name, hex);
-        for (size_t i = 0; i < m->n_artifacts; i++) artifacts += !strcmp(name, m->artifacts[i].path);
-    }
-    for (size_t i = 0; i < m->n_artifacts; i++) artifacts += !strcmp(m->artifacts[i].format, "hf");
-    if (artifacts == m->n_artifacts) return 0;
-    return error_set(err, ERR_CHECK,
-                     PROVENANCE_FILE ": an artifact of the manifest is not among its subjects");
+static bool belongs(const Artifact *a, const char *path) {
+    uint32_t number, count, other;
+    size_t n = strlen(a->path);
+    if (!strcmp(a->format, "hf")) return !strncmp(path, a->path, n) && path[n] == '/';
+    if (!gguf_is_shard_path(a->path, &number, &count)) return !strcmp(path, a->path);
+    return gguf_is_shard_path(path, &number, &other) && other == count && strlen(path) == n &&
+           !strncmp(path, a->path, n - SHARD_SUFFIX);
 }
 
-static int check_dependencies(const Manifest *m, const cJSON *root, Error *err) {
+/* named: of each file of the manifest, is it named? All that hold an artifact must be. */
+static int check_all_named(const Manifest *m, const bool *named, const char *file, const char *as,
+                           Error *err) {
+    for (size_t k = 0; k < m->n_files; k++)
+        for (size_t i = 0; i < m->n_artifacts && !named[k]; i++)
+            if (belongs(&m->artifacts[i], m->files[k].path))
+                return error_set(err, ERR_CHECK, "%s: %.200s of the manifest is not among its %s", file,
+                                 m->files[k].path, as);
+    return 0;
+}
+
+/* One for each; freed with the report's arena. */
+static bool *flags(const Evidence *e, size_t n) {
+    return arena_alloc(e->v->arena, n + 1, sizeof(bool));
+}
+
+/* ---- provenance ---- */
+
+static int check_subjects(const Evidence *e, const cJSON *root, Error *err) {
+    const cJSON *list = json_get(root, "subject"), *s;
+    bool *named = flags(e, e->m->n_files);
+    if (!named) return error_memory(err, PROVENANCE_FILE);
+    cJSON_ArrayForEach(s, list) {
+        const char *name = text_of(s, "name"), *hex = text_of(json_get(s, "digest"), "sha256");
+        const ManifestFile *f = listed(e->m, name);
+        if (!f || !hex || strcmp(hex, f->sha256)) return differs(err, PROVENANCE_FILE, "subject", name, hex);
+        named[f - e->m->files] = true;
+    }
+    return check_all_named(e->m, named, PROVENANCE_FILE, "subjects", err);
+}
+
+/* The base itself: no file, but a commit and a weights digest. */
+static int check_base(const Manifest *m, const cJSON *r, Error *err) {
+    const char *commit = text_of(json_get(r, "digest"), "gitCommit"),
+               *weights = text_of(json_get(r, "annotations"), "weights_sha256"), *uri = text_of(r, "uri");
+    char expected[512] = "";
+    if (m->repo && m->commit)
+        snprintf(expected, sizeof expected, "pkg:huggingface/%s@%s", m->repo, m->commit);
+    if (commit && strcmp(commit, m->commit ? m->commit : ""))
+        return differs(err, PROVENANCE_FILE, "commit of", m->repo, commit);
+    if (weights && strcmp(weights, m->weights_sha256))
+        return differs(err, PROVENANCE_FILE, "weights digest of", m->repo, weights);
+    if (uri && strcmp(uri, expected)) return differs(err, PROVENANCE_FILE, "address of", m->repo, uri);
+    return 0;
+}
+
+/* found: a flag for each source, and one for the base. */
+static int check_dependency(const Manifest *m, const cJSON *r, bool *found, Error *err) {
+    const char *name = text_of(r, "name"), *hex = text_of(json_get(r, "digest"), "sha256");
+    const ManifestFile *recipe =
+        m->recipe_file && name && !strcmp(name, m->recipe_file) ? listed(m, name) : NULL;
+    const FileProof *source = recipe ? NULL : source_of(m, name);
+    const char *expected = recipe ? recipe->sha256 : source ? source->sha256 : NULL;
+    if (expected && (!hex || strcmp(hex, expected)))
+        return differs(err, PROVENANCE_FILE, "dependency", name, hex);
+    if (source) found[source - m->sources] = true;
+    if (expected || !name || strcmp(name, m->repo ? m->repo : "base")) return 0;
+    found[m->n_sources] = true;
+    return check_base(m, r, err);
+}
+
+static int check_dependencies(const Evidence *e, const cJSON *root, Error *err) {
+    const Manifest *m = e->m;
     const cJSON *definition = json_get(json_get(root, "predicate"), "buildDefinition"), *r;
     const cJSON *list = json_get(definition, "resolvedDependencies");
-    size_t sources = 0;
-    cJSON_ArrayForEach(r, list) {
-        const char *name = text_of(r, "name"), *hex = text_of(json_get(r, "digest"), "sha256");
-        const ManifestFile *recipe =
-            m->recipe_file && name && !strcmp(name, m->recipe_file) ? listed(m, name) : NULL;
-        const char *expected = recipe ? recipe->sha256 : source_hash(m, name);
-        if (expected && (!hex || strcmp(hex, expected)))
-            return differs(err, PROVENANCE_FILE, "dependency", name, hex);
-        sources += !recipe && expected;
-    }
-    if (sources >= m->n_sources) return 0;
-    return error_set(err, ERR_CHECK,
-                     PROVENANCE_FILE ": a source of the manifest is not among its dependencies");
+    bool *found = flags(e, m->n_sources);
+    if (!found) return error_memory(err, PROVENANCE_FILE);
+    cJSON_ArrayForEach(r, list) TRY(check_dependency(m, r, found, err));
+    for (size_t i = 0; i < m->n_sources; i++)
+        if (!found[i])
+            return error_set(err, ERR_CHECK,
+                             PROVENANCE_FILE
+                             ": %.200s, a source of the manifest, is not among its dependencies",
+                             m->sources[i].name);
+    if (m->repo && !found[m->n_sources])
+        return error_set(err, ERR_CHECK, PROVENANCE_FILE ": the base is not among its dependencies");
+    return 0;
 }
 
 static int check_statement(const Evidence *e, const cJSON *root, Error *err) {
-    TRY(check_subjects(e->m, root, err));
-    return check_dependencies(e->m, root, err);
+    TRY(check_subjects(e, root, err));
+    return check_dependencies(e, root, err);
 }
 
 /* ---- bill of materials ---- */
 
+/* NULL: not one SHA-256 alone, which is what is compared. */
 static const char *hash_of(const cJSON *component) {
-    const cJSON *list = json_get(component, "hashes");
-    return cJSON_IsArray(list) ? text_of(list->child, "content") : NULL;
+    const cJSON *list = json_get(component, "hashes"), *hash = cJSON_IsArray(list) ? list->child : NULL;
+    const char *algorithm = text_of(hash, "alg");
+    return hash && !hash->next && algorithm && !strcmp(algorithm, "SHA-256") ? text_of(hash, "content")
+                                                                             : NULL;
 }
 
-static int check_hashed(const Manifest *m, const cJSON *list, const char *key, const char *what, size_t *n,
+static int check_hashed(const Manifest *m, const cJSON *list, const char *key, const char *what, bool *named,
                         Error *err) {
     const cJSON *c;
     cJSON_ArrayForEach(c, list) {
         const char *name = text_of(c, key), *hex = hash_of(c);
         const ManifestFile *f = listed(m, name);
         if (!f || !hex || strcmp(hex, f->sha256)) return differs(err, BOM_FILE, what, name, hex);
-        ++*n;
+        named[f - m->files] = true;
     }
     return 0;
 }
@@ -124,6 +185,40 @@ static const Artifact *artifact_of(const Manifest *m, const char *path) {
     for (size_t i = 0; path && i < m->n_artifacts; i++)
         if (!strcmp(m->artifacts[i].path, path)) return &m->artifacts[i];
     return NULL;
+}
+
+static int check_ancestor(const Manifest *m, const cJSON *base, Error *err) {
+    const char *group = text_of(base, "group"), *name = text_of(base, "name"),
+               *version = text_of(base, "version"), *purl = text_of(base, "purl");
+    char repo[600], expected[700] = "";
+    snprintf(repo, sizeof repo, "%s%s%s", group ? group : "", group ? "/" : "", name ? name : "");
+    if (m->repo && m->commit)
+        snprintf(expected, sizeof expected, "pkg:huggingface/%s@%s", m->repo, m->commit);
+    if (strcmp(repo, m->repo ? m->repo : "local checkpoint"))
+        return differs(err, BOM_FILE, "base of", m->name, repo);
+    if (version && strcmp(version, m->commit ? m->commit : ""))
+        return differs(err, BOM_FILE, "commit of", repo, version);
+    return purl && strcmp(purl, expected) ? differs(err, BOM_FILE, "address of", repo, purl) : 0;
+}
+
+/* Licence, author and base are the manifest's, where they are given. */
+static int check_about(const Manifest *m, const cJSON *model, Error *err) {
+    const cJSON *licences = json_get(model, "licenses"), *author, *c;
+    const cJSON *authors = json_get(model, "authors"),
+                *bases = json_get(json_get(model, "pedigree"), "ancestors");
+    cJSON_ArrayForEach(c, licences) {
+        const cJSON *licence = json_get(c, "license");
+        const char *id = text_of(licence, "id"), *said = id ? id : text_of(licence, "name");
+        if (!said || !m->license || strcasecmp(said, m->license))
+            return differs(err, BOM_FILE, "licence of", m->name, said ? said : "it gives none");
+    }
+    cJSON_ArrayForEach(author, authors) {
+        const char *said = text_of(author, "name");
+        if (!said || !m->author || strcmp(said, m->author))
+            return differs(err, BOM_FILE, "author of", m->name, said ? said : "it gives none");
+    }
+    cJSON_ArrayForEach(c, bases) TRY(check_ancestor(m, c, err));
+    return 0;
 }
 
 /* An older bill of materials gives fewer digests; those that it gives are the manifest's. */
@@ -147,15 +242,16 @@ static int check_digests(const Manifest *m, const cJSON *list, Error *err) {
 
 static int check_bom(const Evidence *e, const cJSON *root, Error *err) {
     const cJSON *model = json_get(json_get(root, "metadata"), "component");
-    size_t files = 0, references = 0;
+    bool *files = flags(e, e->m->n_files), *references = flags(e, e->m->n_files);
     const char *name = text_of(model, "name");
+    if (!files || !references) return error_memory(err, BOM_FILE);
     if (!name || strcmp(name, e->m->name))
         return error_set(err, ERR_CHECK, BOM_FILE ": it speaks of another model than the manifest");
-    TRY(check_hashed(e->m, json_get(model, "components"), "name", "file", &files, err));
-    TRY(check_hashed(e->m, json_get(model, "externalReferences"), "url", "reference", &references, err));
+    TRY(check_hashed(e->m, json_get(model, "components"), "name", "file", files, err));
+    TRY(check_hashed(e->m, json_get(model, "externalReferences"), "url", "reference", references, err));
     TRY(check_digests(e->m, json_get(model, "components"), err));
-    if (files) return 0;
-    return error_set(err, ERR_CHECK, BOM_FILE ": it lists no file");
+    TRY(check_about(e->m, model, err));
+    return check_all_named(e->m, files, BOM_FILE, "files", err);
 }
 
 /* ---- both ---- */

@@ -231,7 +231,8 @@ static int checked(const PackageFixture *f, const char *text, Error *err) {
 /* A card of anyone's package: licence and base are the manifest's, or it is refused. */
 Test(test_packager_card, what_a_card_may_claim) {
     static const char *const good = "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\ntags:\n- \"x\"\n"
-                                    "# no\nx: >-\n  base_model: y\n\n---\n";
+                                    "# no\nx: >-\n  base_model: y\n"
+                                    "y: [a, {b: 'it''s'}, !t \"c\"] # '\nz: don't [\n\n---\n";
     static const char *const bad[] = {
         "# no front matter\n",
         "",
@@ -243,6 +244,14 @@ Test(test_packager_card, what_a_card_may_claim) {
         "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\nbase_model : x\n---\n",
         "---\n license: \"apache-2.0\"\n base_model: \"Org/Base\"\n---\n",
         "---\nlicense: \"apache-2.0\"\nbase_model:\n- \"Org/Base\"\n- \"Org/Else\"\n---\n",
+        /* YAML sees other lines, or text where lines are */
+        "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\nx: a\rlicense: mit\n---\n",
+        "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\nx: a\xC2\x85license: mit\n---\n",
+        "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\nx: a\u2028license: mit\n---\n",
+        "---\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\n# a\u2029license: mit\n---\n",
+        "---\nx: 'a\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\n '\n---\n",
+        "---\nx:\n- !t 'it''s\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\n '\n---\n",
+        "---\nx: [{a, \"b\": 'c'},\nlicense: \"apache-2.0\"\nbase_model: \"Org/Base\"\n ]\n---\n",
     };
     PackageFixture f;
     Error err;

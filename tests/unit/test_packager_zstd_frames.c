@@ -238,7 +238,7 @@ Test(packager_zstd_frames, unusual_streams, .timeout = 60) {
     free_stream(&s);
 }
 
-/* Decoding a frame in one go has no limit of its own: the window must be looked at. */
+/* Threads keep to the limit that the reader has. */
 Test(packager_zstd_frames, a_window_that_is_too_large, .timeout = 60) {
     static char content[CONTENT];
     Stream s;
@@ -256,6 +256,74 @@ Test(packager_zstd_frames, a_window_that_is_too_large, .timeout = 60) {
         cr_assert_eq(code, log > ZSTD_WINDOW_LOG ? ERR_FORMAT : 0);
         free_stream(&s);
     }
+}
+
+/* ---- frames that only reading them piece by piece refuses ---- */
+
+static void add_bytes(Stream *s, const void *packed, size_t n_packed, size_t n) {
+    buffer_append(&s->bytes, packed, n_packed);
+    buffer_u32(&s->table, (uint32_t)n_packed);
+    buffer_u32(&s->table, (uint32_t)n);
+    buffer_u32(&s->table, 0);
+    s->n_frames++;
+}
+
+/* Good frames around `packed`, which is to give n bytes. */
+static int read_between(const void *packed, size_t n_packed, size_t n, const char *what) {
+    static char content[CONTENT];
+    Stream s = {.n_frames = 0};
+    make_content(content, CONTENT);
+    buffer_init(&s.bytes, NULL);
+    buffer_init(&s.table, NULL);
+    add_frame(&s, content, 10000, (FrameStyle){0});
+    add_bytes(&s, packed, n_packed, n);
+    add_frame(&s, content, 10000, (FrameStyle){0});
+    end_stream(&s, (FrameStyle){0});
+    cr_assert(is_threaded(&s.bytes, 20000 + n));
+    int code = same_everywhere(s.bytes.data, s.bytes.length, 20000 + n, what);
+    free_stream(&s);
+    return code;
+}
+
+/* A frame with a window of 1 KiB and one block of n bytes, as it is or a byte over and over: a block is no
+ * larger than the window (RFC 8878, 3.1.1.2.4). */
+static int read_block(bool repeated, size_t n) {
+    static uint8_t frame[9 + CONTENT];
+    store_u32(frame, ZSTD_MAGICNUMBER);
+    frame[4] = frame[5] = 0; /* no sizes; the window */
+    uint32_t header = 1 | (uint32_t)repeated << 1 | (uint32_t)n << 3;
+    for (int i = 0; i < 3; i++) frame[6 + i] = (uint8_t)(header >> 8 * i);
+    memset(frame + 9, 'x', n);
+    return read_between(frame, 9 + (repeated ? 1 : n), n, repeated ? "a repeated byte" : "a plain block");
+}
+
+Test(packager_zstd_frames, blocks_larger_than_their_window, .timeout = 60) {
+    for (int repeated = 0; repeated < 2; repeated++) {
+        cr_assert_eq(read_block(repeated, 1024), 0);
+        cr_assert_eq(read_block(repeated, 1025), ERR_FORMAT);
+        cr_assert_eq(read_block(repeated, CONTENT), ERR_FORMAT);
+    }
+}
+
+/* The header promises a smaller window than the matches need. */
+Test(packager_zstd_frames, matches_from_beyond_the_window, .timeout = 60) {
+    enum { FAR = 3 << 20, REPEATED = 64 << 10 };
+    uint32_t state = 7;
+    uint8_t *content = malloc(FAR);
+    Stream s = {.n_frames = 0};
+    for (size_t i = 0; i < FAR; i++) content[i] = (uint8_t)((state = state * 1664525 + 1013904223) >> 24);
+    memcpy(content + FAR - REPEATED, content, REPEATED);
+    buffer_init(&s.bytes, NULL);
+    buffer_init(&s.table, NULL);
+    add_frame(&s, content, FAR, (FrameStyle){.window_log = 22, .without_size = true});
+    uint8_t *frame = (uint8_t *)s.bytes.data;
+    cr_assert_lt(s.bytes.length, FAR); /* the match was found */
+    cr_assert_eq(frame[5], (22 - 10) << 3);
+    cr_assert_eq(read_between(frame, s.bytes.length, FAR, "as made"), 0);
+    frame[5] = (17 - 10) << 3;
+    cr_assert_eq(read_between(frame, s.bytes.length, FAR, "a smaller window"), ERR_FORMAT);
+    free_stream(&s);
+    free(content);
 }
 
 /* ---- hostile archives, cut into frames ---- */

@@ -40,7 +40,7 @@ for type in ${TYPES:-bf16 q8_0 q4_0 q4_k_m q6_k}; do
     for experts in ${EXPERTS:-$own}; do
         file=$work/$type.gguf
         if [ "$experts" != "$own" ]; then
-            "$recast" edit "$file" -o "$work/more.gguf" --set "qwen3moe.expert_used_count=$experts" --no-hash -q >/dev/null || exit 1
+            "$recast" edit "$file" -o "$work/more.gguf" --replace --set "qwen3moe.expert_used_count=$experts" --no-hash -q >/dev/null || exit 1
             file=$work/more.gguf
         fi
         cat "$file" >/dev/null

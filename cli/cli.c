@@ -3,6 +3,7 @@
 #include "cli/progress_line.h"
 #include "core/json.h"
 #include "core/utf8.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,10 +60,31 @@ int cli_parse(Cli *cli, int argc, char **argv, const OptionSpec *specs, size_t n
     return 0;
 }
 
-int cli_check_new(const char *path, Error *err) {
+int cli_check_new(const char *path, const char *option, Error *err) {
     struct stat st;
-    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return 0;
-    return error_set(err, ERR_IO, "%s exists: give another -o, or --replace to write it anew", path);
+    if (!path || stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return 0;
+    return error_set(err, ERR_IO, "%s exists: give another %s, or --replace to write it anew", path, option);
+}
+
+int cli_check_package(const char *path, Error *err) {
+    char manifest[CLI_PATH_MAX];
+    struct stat st;
+    int n = snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return 0;
+    if (n < 0 || (size_t)n >= sizeof manifest || stat(manifest, &st) == 0 || errno != ENOENT) return 0;
+    return error_set(err, ERR_IO, "%s is no package: it has no manifest.json; recast build makes packages",
+                     path);
+}
+
+int cli_path_from(const char *given, const char *out, char buf[CLI_PATH_MAX], const char **path, Error *err) {
+    char *whole = NULL;
+    *path = given;
+    if (!out || !strchr(out, '/') || given[0] == '/') return 0;
+    whole = realpath(given, NULL);
+    int n = whole ? snprintf(buf, CLI_PATH_MAX, "%s", whole) : -1;
+    free(whole);
+    *path = buf;
+    return n > 0 && n < CLI_PATH_MAX ? 0 : error_set(err, ERR_IO, "%s: the whole path can't be found", given);
 }
 
 void cli_name_flag(Error *err, const char *phrase, const char *flag) {

@@ -66,8 +66,18 @@ void cli_print_safe(const char *text, size_t length);
 /* "3.74 GB" in decimal units. */
 const char *human_bytes(uint64_t bytes, char buf[32]);
 /* ERR_IO if there is a file of that name already (a device is fine): what took hours must not be overwritten
- * by a slip of the hand. The command has an option --replace. */
-int cli_check_new(const char *path, Error *err) MUST_CHECK;
+ * by a slip of the hand. `option` ("-o") gave the name; path NULL: it was not given. The command has an
+ * option
+ * --replace, and asks before the work. */
+int cli_check_new(const char *path, const char *option, Error *err) MUST_CHECK;
+enum { CLI_PATH_MAX = 4096 };
+/* How a file that is written at `out` names `given`: as it is if out lies here (or is NULL), else by the
+ * whole path, in buf, since what is relative there is relative to another directory. *path is borrowed.
+ * ERR_IO */
+int cli_path_from(const char *given, const char *out, char buf[CLI_PATH_MAX], const char **path,
+                  Error *err) MUST_CHECK;
+/* ERR_IO with what to do if `path` is a directory without manifest.json; anything else is found out later. */
+int cli_check_package(const char *path, Error *err) MUST_CHECK;
 /* A lower room's message says what to ask for ("ask to replace it"); behind that, " (--flag)" says how here.
  */
 void cli_name_flag(Error *err, const char *phrase, const char *flag);

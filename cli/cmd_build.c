@@ -83,6 +83,7 @@ static int print_result_json(const BuildResult *r, bool dry, Error *err) {
         cJSON_AddItemToArray(changes, change);
     }
     if (r->merged) cJSON_AddStringToObject(doc, "merged", r->merged);
+    if (r->archive) cJSON_AddStringToObject(doc, "archive", r->archive);
     cJSON *files = cJSON_AddArrayToObject(doc, "files");
     for (size_t i = 0; i < r->n_files; i++) {
         cJSON *file = cJSON_CreateObject();
@@ -129,8 +130,8 @@ static int cmd_build(Cli *cli, int argc, char **argv, Error *err) {
         {"--out", 'o', OPTION_STRING, "DIR", "where the package goes (default: the recipe's name)",
          &o.directory},
         {"--set", 0, OPTION_LIST, "KEY=VALUE", "change a value of the recipe", &sets},
-        {"--replace", 0, OPTION_FLAG, NULL, "DIR may exist: it is swapped for the new one at the end",
-         &o.replace},
+        {"--replace", 0, OPTION_FLAG, NULL,
+         "DIR may exist: it is swapped for the new one at the end; so may the archive", &o.replace},
         {"--link", 0, OPTION_FLAG, NULL, "hard-link untouched files of the Hugging Face form", &o.link},
         {"--dry-run", 0, OPTION_FLAG, NULL, "print the plan: files, passes, memory and space; make nothing",
          &o.dry_run},

@@ -82,8 +82,10 @@ static bool is_gguf(const Subject *s) {
 
 static int cmd_compare(Cli *cli, int argc, char **argv, Error *err) {
     const char *page = NULL;
+    bool replace = false;
     const OptionSpec specs[] = {
         {"--html", 0, OPTION_STRING, "FILE", "also one HTML page with a picture of the errors", &page},
+        {"--replace", 0, OPTION_FLAG, NULL, "FILE may exist: it is replaced", &replace},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 2, 2, err));
     if (cli->done) return 0;
@@ -93,6 +95,7 @@ static int cmd_compare(Cli *cli, int argc, char **argv, Error *err) {
                              "--html needs the tensors of both; hf: names are compared by hashes");
         return remote_compare(cli, cli->args.items[0], cli->args.items[1], err);
     }
+    if (!replace) TRY(cli_check_new(page, "--html", err));
     Subject a, b = {0};
     SameFiles *files = NULL;
     RecipeStack views_a = {0}, views_b = {0};
@@ -119,8 +122,8 @@ const Command command_compare = {
     .usage = "compare A B [--html FILE]",
     .details =
         "A and B are checkpoints, GGUFs of any architecture, or recipes. Provenance keys (recast.*) "
-        "are left out. Tensors of any types are compared as numbers, the worst first. Of two GGUFs "
-        "the last line tells which files of B are not in A already.\n"
+        "are left out. Tensors\nof any types are compared as numbers, the worst first. Of two GGUFs "
+        "the last line tells which files of B are not\nin A already.\n"
         "hf:user/name[@revision] is a model on the Hub: is that variant untouched? It is answered from the "
         "hashes of its files,\nits config and GGUF headers, without a download of weights.",
     .examples = "  recast compare Qwen3-30B-A3B/ variant.gguf\n"

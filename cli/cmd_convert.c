@@ -216,7 +216,7 @@ static int cmd_convert(Cli *cli, int argc, char **argv, Error *err) {
     if ((a.part || a.join) && (a.hash || !a.out || (a.part && a.join)))
         return error_set(err, ERR_USAGE, "--part I/N, then --join, each with -o OUT");
     if (!a.base) return convert(cli, &a, err);
-    if (a.out && !a.replace) TRY(cli_check_new(a.out, err));
+    if (!a.replace) TRY(cli_check_new(a.out, "-o", err));
     ExecuteOptions options = {.threads = cli->threads, .no_hash = a.no_hash, .progress = &cli->progress};
     return convert_adapter(cli, &a, cli->args.items[0], options, err);
 }

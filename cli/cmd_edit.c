@@ -14,7 +14,7 @@
 typedef struct EditArgs {
     const char *path, *out;
     OptionList sets, unsets;
-    bool in_place, copy, no_hash;
+    bool in_place, copy, no_hash, replace;
 } EditArgs;
 
 static int apply(Metadata *m, const EditArgs *a, Error *err) {
@@ -29,9 +29,11 @@ static int check_args(const EditArgs *a, Error *err) {
                          "-o writes a new file and --in-place changes the old one: give one of them");
     if (!a->out && !a->in_place)
         return error_set(err, ERR_USAGE, "-o OUT.gguf is missing (or --in-place, to change the file itself)");
-    if (a->in_place && (a->copy || a->no_hash))
+    if (a->in_place && (a->copy || a->no_hash || a->replace))
         return error_set(err, ERR_USAGE, "--in-place writes no new file, so %s says nothing",
-                         a->copy ? "--copy" : "--no-hash");
+                         a->copy      ? "--copy"
+                         : a->no_hash ? "--no-hash"
+                                      : "--replace");
     if (!a->in_place && !a->sets.count && !a->unsets.count)
         return error_set(err, ERR_USAGE, "nothing to change: give --set or --unset");
     return 0;
@@ -101,7 +103,7 @@ static int print_result(Cli *cli, const char *out, const FileResult *result, Err
         if (result->sha256[0]) cJSON_AddStringToObject(doc, "sha256", result->sha256);
         return cli_print_json(doc, err);
     }
-    printf("%s  %s\n", result->sha256[0] ? result->sha256 : "-", out);
+    if (!cli->quiet) printf("%s  %s\n", result->sha256[0] ? result->sha256 : "-", out);
     return 0;
 }
 
@@ -117,8 +119,10 @@ static int edit_into(Cli *cli, const EditArgs *a, Error *err) {
     if (!code)
         code = shards ? edit_shards(cli, a, model, &result, err) : edit_whole(cli, a, model, &result, err);
     if (!code) code = print_result(cli, a->out, &result, err);
-    if (!code && shards && !cli->json && !cli->quiet)
-        printf("the other %zu shards are beside it, unchanged\n", model->n_files - 1);
+    if (!code && shards && !cli->json && !cli->quiet) {
+        if (model->n_files == 2) printf("the other shard is beside it, unchanged\n");
+        if (model->n_files > 2) printf("the other %zu shards are beside it, unchanged\n", model->n_files - 1);
+    }
     model_close(model);
     return code;
 }
@@ -182,7 +186,7 @@ static int print_in_place(const Cli *cli, const EditArgs *a, const InPlace *file
         cJSON_AddBoolToObject(doc, "restored", in_place_restored(file));
         list = cJSON_AddArrayToObject(doc, "changed");
     }
-    int code = edited ? show_changes(list, in_place_metadata(file), edited, err) : 0;
+    int code = edited && (doc || !cli->quiet) ? show_changes(list, in_place_metadata(file), edited, err) : 0;
     if (doc && !code) return cli_print_json(doc, err);
     cJSON_Delete(doc);
     return code;
@@ -246,11 +250,13 @@ static int cmd_edit(Cli *cli, int argc, char **argv, Error *err) {
          &a.copy},
         {"--no-hash", 0, OPTION_FLAG, NULL,
          "don't hash the new file: then nothing is read that can be shared", &a.no_hash},
+        {"--replace", 0, OPTION_FLAG, NULL, "OUT.gguf may exist: it is replaced", &a.replace},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     a.path = cli->args.items[0];
     TRY(check_args(&a, err));
+    if (!a.replace) TRY(cli_check_new(a.out, "-o", err));
     return a.in_place ? edit_in_place(cli, &a, err) : edit_into(cli, &a, err);
 }
 
@@ -258,11 +264,10 @@ const Command command_edit = {
     .name = "edit",
     .summary = "change metadata of a GGUF of any architecture, leave its tensors alone",
     .details =
-        "Of a split model, FILE is the first shard. If OUT is named as one too "
-        "(NEW-00001-of-00003.gguf), only "
-        "that is written, and the others are hard-linked beside it; else OUT becomes one whole file.\n"
+        "Of a split model, FILE is the first shard. If OUT is named as one too (NEW-00001-of-00003.gguf), "
+        "only that is\nwritten, and the others are hard-linked beside it; else OUT becomes one whole file.\n"
         "--in-place changes FILE itself where nothing has to move. If that is cut short, the next edit in "
-        "place puts FILE back first.",
+        "place puts FILE\nback first.",
     .usage = "edit FILE.gguf (-o OUT.gguf | --in-place) [--set KEY=TYPE:VALUE] [--unset KEY]",
     .examples = "  recast edit model.gguf -o new.gguf --set qwen3moe.expert_used_count=16\n"
                 "  recast edit model.gguf -o new.gguf --set general.author=str:me --unset general.url\n"

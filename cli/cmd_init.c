@@ -39,18 +39,6 @@ static bool is_directory(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A recipe's paths are relative to the recipe: one that is written elsewhere gets the whole path. */
-static int base_path(const char *given, const char *out, char buf[4096], const char **path, Error *err) {
-    char *whole = NULL;
-    *path = given;
-    if (!out || !strchr(out, '/') || given[0] == '/') return 0;
-    whole = realpath(given, NULL);
-    int n = whole ? snprintf(buf, 4096, "%s", whole) : -1;
-    free(whole);
-    *path = buf;
-    return n > 0 && n < 4096 ? 0 : error_set(err, ERR_IO, "%s: the whole path can't be found", given);
-}
-
 /* A local checkpoint: its own figures, and what is known if it is a known release. */
 static int read_checkpoint(const cJSON *table, const char *path, Release *out, Buffer *notes, Error *err) {
     Model *m;
@@ -93,13 +81,13 @@ static int init(Cli *cli, const cJSON *table, InitOptions *o, const char *path, 
     const char *model = cli->args.items[0];
     Release base;
     Buffer recipe, notes;
-    char buf[4096];
+    char buf[CLI_PATH_MAX];
     buffer_init(&recipe, NULL);
     buffer_init(&notes, NULL);
     int code;
     if (is_directory(model)) {
         code = read_checkpoint(table, model, &base, &notes, err);
-        if (!code) code = base_path(model, path, buf, &o->base_path, err);
+        if (!code) code = cli_path_from(model, path, buf, &o->base_path, err); /* relative to the recipe */
     } else {
         code = release_find(table, model, &base, err);
     }
@@ -132,7 +120,7 @@ static int cmd_init(Cli *cli, int argc, char **argv, Error *err) {
     if (cli->done) return 0;
     if (!show && !cli->args.count)
         return error_set(err, ERR_USAGE, "missing argument; usage: recast %s", cli->command->usage);
-    if (path && !replace) TRY(cli_check_new(path, err));
+    if (!replace) TRY(cli_check_new(path, "-o", err));
     o.factor = (double)factor;
     cJSON *table;
     TRY(releases_load(&table, err));

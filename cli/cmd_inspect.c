@@ -25,6 +25,11 @@ static void print_made_from(const char *repo, const char *commit) {
     printf("\n");
 }
 
+static bool is_adapter_gguf(const Model *m) {
+    const char *type = m->metadata ? metadata_string(m->metadata, "general.type") : NULL;
+    return type && !strcmp(type, "adapter");
+}
+
 static void print_params(const Model *m) {
     const ModelParams *p = &m->params;
     char size[32];
@@ -35,7 +40,8 @@ static void print_params(const Model *m) {
     printf("\n");
     printf("architecture  ");
     print_text(p->architecture);
-    printf("%s\n", m->family ? "" : " (not one that Recast can convert from Hugging Face or run)");
+    bool foreign = !m->family && !is_adapter_gguf(m); /* an adapter names its base's */
+    printf("%s\n", foreign ? " (not one that Recast can convert from Hugging Face or run)" : "");
     printf("tensors       %zu, %s\n", m->n_tensors, human_bytes(bytes, size));
     if (p->n_layers)
         printf("layers        %u, %u wide, %u query and %u key-value heads of %u\n", p->n_layers, p->n_embd,

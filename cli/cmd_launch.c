@@ -140,11 +140,15 @@ static int launch(Cli *cli, LaunchPlan *plan, const char *path, const char *impo
     const char *artifact = cli->args.items[0];
     Model *model = NULL;
     Arena *arena;
+    char whole[CLI_PATH_MAX];
     if (strpbrk(artifact, "\n\r"))
         return error_set(err, ERR_USAGE, "a path with a line end can't stand in a script");
     TRY(arena_open(&arena, NULL, err));
     int code = is_package(artifact) ? plan_package(plan, &model, artifact, arena, err)
                                     : plan_one(plan, &model, artifact, err);
+    if (!code && !import) code = cli_path_from(plan->path, path, whole, &plan->path, err);
+    if (!code && strpbrk(plan->path, "\n\r"))
+        code = error_set(err, ERR_USAGE, "a path with a line end can't stand in a script");
     if (!code) code = import ? ollama_import(cli, plan, import, err) : finish(cli, plan, path, err);
     model_close(model);
     arena_close(arena);
@@ -161,6 +165,7 @@ static int find_vram(LaunchPlan *plan, const cJSON *table, const char *gpu, cons
 static int cmd_launch(Cli *cli, int argc, char **argv, Error *err) {
     const char *engine = NULL, *gpu = NULL, *vram = NULL, *table_path = NULL, *path = NULL, *import = NULL;
     LaunchPlan plan = {.engine = ENGINE_COUNT};
+    bool replace = false;
     const OptionSpec specs[] = {
         {"--engine", 0, OPTION_STRING, "NAME",
          "llama.cpp, text-generation-webui, vllm, sglang, transformers or ollama", &engine},
@@ -173,6 +178,7 @@ static int cmd_launch(Cli *cli, int argc, char **argv, Error *err) {
          "ollama: link the file into its store, and make the model NAME if it runs", &import},
         {"--out", 'o', OPTION_STRING, "FILE", "write the script there (default: standard output)", &path},
         {"--output", 0, OPTION_STRING, "FILE", NULL, &path}, /* what it was called before */
+        {"--replace", 0, OPTION_FLAG, NULL, "FILE may exist: it is replaced", &replace},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
@@ -182,6 +188,7 @@ static int cmd_launch(Cli *cli, int argc, char **argv, Error *err) {
             "--engine%s%s: llama.cpp, text-generation-webui, vllm, sglang, transformers and ollama are "
             "offered",
             engine ? " " : "", engine ? engine : "");
+    if (!replace) TRY(cli_check_new(path, "-o", err));
     cJSON *table;
     TRY(gpus_load(&table, table_path, err));
     int code = find_vram(&plan, table, gpu, vram, err);

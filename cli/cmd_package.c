@@ -28,6 +28,7 @@ static int print_packed(const Cli *cli, const char *path, const ArchiveResult *r
 static int cmd_package(Cli *cli, int argc, char **argv, Error *err) {
     const char *path = NULL;
     uint32_t level = 0;
+    bool replace = false;
     ArchiveResult result;
     ArchiveOptions o = {.progress = &cli->progress};
     const OptionSpec specs[] = {
@@ -36,11 +37,14 @@ static int cmd_package(Cli *cli, int argc, char **argv, Error *err) {
         {"--level", 0, OPTION_U32, "N", "of zstd, 1 to 19 (3)", &level},
         {"--plain", 0, OPTION_FLAG, NULL, "no planes: tar --zstd -xf then gives the package itself",
          &o.plain},
+        {"--replace", 0, OPTION_FLAG, NULL, "FILE may exist: it is replaced", &replace},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     if (!path) return error_set(err, ERR_USAGE, "-o is missing: NAME.zip or NAME.tar.zst");
     if (level > 19) return error_set(err, ERR_USAGE, "--level %u: 1 to 19 are offered", level);
+    TRY(cli_check_package(cli->args.items[0], err));
+    if (!replace) TRY(cli_check_new(path, "-o", err));
     o.level = (int)level;
     o.threads = cli->threads;
     int code = archive_write(&result, path, cli->args.items[0], &o, err);

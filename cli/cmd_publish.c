@@ -112,6 +112,7 @@ static int cmd_publish(Cli *cli, int argc, char **argv, Error *err) {
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
     if (!o.repo) return error_set(err, ERR_USAGE, "--repo USER/NAME says where it goes");
+    TRY(cli_check_package(cli->args.items[0], err));
     o.threads = cli->threads;
     o.progress = &cli->progress;
     o.state_directory = cli_cache_directory("publish", state, sizeof state);

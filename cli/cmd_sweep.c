@@ -12,7 +12,7 @@ enum { LARGEST_TEXT = 256 << 20 };
 typedef struct SweepArgs {
     const char *text, *experts, *rope, *windows, *kv, *device, *html, *csv, *picture;
     uint32_t max_tokens;
-    bool no_speed;
+    bool no_speed, replace;
     SweepOptions options;
 } SweepArgs;
 
@@ -193,6 +193,14 @@ static int sweep(Cli *cli, const Model *model, SweepArgs *a, Error *err) {
     return code;
 }
 
+/* Before the work, which may take hours. */
+static int check_files(const SweepArgs *a, Error *err) {
+    if (a->replace) return 0;
+    TRY(cli_check_new(a->html, "--html", err));
+    TRY(cli_check_new(a->picture, "--picture", err));
+    return cli_check_new(a->csv, "--csv", err);
+}
+
 static int cmd_sweep(Cli *cli, int argc, char **argv, Error *err) {
     SweepArgs a = {.experts = "4,8,12,16", .windows = "2048", .kv = "f32"};
     const OptionSpec specs[] = {
@@ -210,6 +218,8 @@ static int cmd_sweep(Cli *cli, int argc, char **argv, Error *err) {
         {"--picture", 0, OPTION_STRING, "FILE.svg",
          "the pictures alone, without speeds, for a model card (package.sweep of a recipe)", &a.picture},
         {"--csv", 0, OPTION_STRING, "FILE", "a table, without speeds", &a.csv},
+        {"--replace", 0, OPTION_FLAG, NULL,
+         "files of --html, --picture and --csv may exist: they are replaced", &a.replace},
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
     if (cli->done) return 0;
@@ -217,6 +227,7 @@ static int cmd_sweep(Cli *cli, int argc, char **argv, Error *err) {
     if (!kv_type_by_name(&a.options.runner.kv, a.kv))
         return error_set(err, ERR_USAGE, "--kv takes f32, f16 or q8_0, not \"%s\"", a.kv);
     TRY(device_option_parse(&a.options.runner.device, a.device, err));
+    TRY(check_files(&a, err));
     a.options.runner.threads = cli->threads;
     a.options.speed = !a.no_speed;
     a.options.max_tokens = a.max_tokens;

@@ -16,19 +16,21 @@ static int write_json(const Report *report, Buffer *text, Error *err) {
     return 0;
 }
 
-static bool is_xml(const char *path) {
-    size_t n = path ? strlen(path) : 0;
-    return n > 4 && !strcmp(path + n - 4, ".xml");
+typedef enum ReportForm { REPORT_TEXT, REPORT_JSON, REPORT_JUNIT } ReportForm;
+
+static bool ends_in(const char *path, const char *end) {
+    size_t n = strlen(path), m = strlen(end);
+    return n > m && !strcmp(path + n - m, end);
 }
 
-/* To stdout, or to the file at path; a file NAME.xml is JUnit's. */
-static int print_report(const Cli *cli, const Report *report, const char *path, Error *err) {
+/* To the file at path, or to stdout if that is NULL. */
+static int write_report(const Report *report, ReportForm form, const char *path, Error *err) {
     Buffer text;
     buffer_init(&text, NULL);
     int code = 0;
-    if (is_xml(path))
+    if (form == REPORT_JUNIT)
         report_junit(report, &text);
-    else if (cli->json)
+    else if (form == REPORT_JSON)
         code = write_json(report, &text, err);
     else
         report_text(report, &text);
@@ -37,6 +39,18 @@ static int print_report(const Cli *cli, const Report *report, const char *path, 
     if (!code && !path) fputs(buffer_string(&text), stdout);
     buffer_free(&text);
     return code;
+}
+
+/* Where there is a file, stdout has the report too: a log must show what failed. Not with -q. */
+static int print_report(const Cli *cli, const Report *report, const char *path, Error *err) {
+    ReportForm form = cli->json ? REPORT_JSON : REPORT_TEXT;
+    if (!path) return write_report(report, form, NULL, err);
+    TRY(write_report(report,
+                     ends_in(path, ".xml")    ? REPORT_JUNIT
+                     : ends_in(path, ".json") ? REPORT_JSON
+                                              : form,
+                     path, err));
+    return cli->quiet ? 0 : write_report(report, form, NULL, err);
 }
 
 static int validate(Cli *cli, const char *path, ValidateOptions *options, const char *require,
@@ -57,6 +71,7 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
     OptionList sets = {.count = 0}, adapters = {.count = 0};
     DeviceLine line = {.cli = cli};
     DeviceChoice choice = {.opened = device_line_opened, .context = &line};
+    bool replace = false;
     Trust trust = {0};
     Unpacked unpacked = {0};
     const OptionSpec specs[] = {
@@ -69,8 +84,9 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
         {"--require", 0, OPTION_STRING, "GROUPS",
          "structure,hashes,source,rebuild,generation,quality,signature: \"not run\" then fails", &require},
         TRUST_OPTIONS(trust),
-        {"--report", 0, OPTION_STRING, "FILE", "write the report there (NAME.xml: JUnit; with --json: JSON)",
-         &report_path},
+        {"--report", 0, OPTION_STRING, "FILE",
+         "write the report there too (NAME.xml: JUnit; NAME.json: JSON)", &report_path},
+        {"--replace", 0, OPTION_FLAG, NULL, "FILE may exist: it is replaced", &replace},
         DEVICE_OPTION(device),
     };
     TRY(cli_parse(cli, argc, argv, specs, sizeof specs / sizeof *specs, 1, 1, err));
@@ -79,6 +95,7 @@ static int cmd_validate(Cli *cli, int argc, char **argv, Error *err) {
         return error_set(err, ERR_USAGE, "--set changes the recipe of --recipe, and none is given");
     if (require) TRY(validate_groups_known(require, err));
     TRY(device_option_parse(&choice.kind, device, err));
+    if (!replace) TRY(cli_check_new(report_path, "--report", err));
     warn_interrupted_edit(cli, cli->args.items[0]);
     Model *source = NULL;
     Recipe *recipe = NULL;

@@ -249,6 +249,7 @@ static int write_part(Job *j, const GgufPlan *plan, ExecuteOptions options, Erro
         cJSON_AddBoolToObject(doc, "written", !done);
         return cli_print_json(doc, err);
     }
+    if (j->cli->quiet) return 0;
     printf("part %u of %u: bytes %llu to %llu of %llu%s\n", a->part_index, a->part_count,
            (unsigned long long)range.begin, (unsigned long long)range.end,
            (unsigned long long)plan->file_size, done ? ", done before" : "");
@@ -309,8 +310,15 @@ static bool is_unfinished(const char *path) {
 /* A run that goes on may find some of its outputs with their names already. */
 static int check_new(const Conversion *c, Error *err) {
     if (!c->n_outputs || !c->outputs[0].path || is_unfinished(c->outputs[0].path)) return 0;
-    for (size_t i = 0; i < c->n_outputs; i++)
-        if (c->outputs[i].path) TRY(cli_check_new(c->outputs[i].path, err));
+    for (size_t i = 0; i < c->n_outputs; i++) TRY(cli_check_new(c->outputs[i].path, "-o", err));
+    return 0;
+}
+
+/* The same before sources are hashed, where names are known by then: those of shards follow from the plan. */
+static int check_targets(const Job *j, Error *err) {
+    const char *first = j->targets[0].path;
+    if (j->args->replace || !first || !split_rule_is_none(&j->split) || is_unfinished(first)) return 0;
+    for (size_t i = 0; i < j->n; i++) TRY(cli_check_new(j->targets[i].path, "-o", err));
     return 0;
 }
 
@@ -361,6 +369,7 @@ static int job_run(Job *j, ExecuteOptions options, Error *err) {
     TRY(choose_split(j, err));
     TRY(choose_names(j, err));
     TRY(open_views(j, err));
+    TRY(check_targets(j, err));
     TRY(convert_settle(&j->settled, j->cli, j->args, j->subject, false, err));
     return produce(j, options, err);
 }

@@ -41,10 +41,13 @@ static int plan_hf(DryRun *dry, FileResult *results, const ConvertArgs *a, const
     Conversion c = {.source = settled->how == PROOF_NONE ? NULL : s->source};
     *dry = (DryRun){.how = settled->how, .path = a->hash ? NULL : a->out};
     TRY(convert_estimate(&dry->estimate, &c, proof_passes(settled->how), options, err));
+    uint64_t all = 0, hashed = 0;
     for (size_t i = 0; i < plan->n_files; i++) {
         results[i] = (FileResult){.size = hf_file_size(&plan->files[i])};
-        if (!a->hash) dry->estimate.output_bytes += results[i].size;
+        all += results[i].size;
+        if (plan->files[i].merged && !options.no_hash) hashed += results[i].size;
     }
+    convert_estimate_files(&dry->estimate, a->hash ? 0 : all, hashed, options.threads);
     return 0;
 }
 

@@ -1,9 +1,11 @@
-/* cut_file.c -- see cut_file.h. Only what POSIX allows in a handler is called: open, read, write, _exit. To
- * go on with zeros in the page's place would be possible, and wrong: a hash of them might be recorded. */
+/* cut_file.c -- see cut_file.h. Only what POSIX allows in a handler is called: open, read, write, pause,
+ * _exit. To go on with zeros in the page's place would be possible, and wrong: a hash of them might be
+ * recorded. */
 #include "cli/cut_file.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -19,10 +21,21 @@ typedef struct Line {
     size_t length;
 } Line;
 
+/* Bytes of the control character that text begins with; 0 if it begins with none. Those of C1 are C2 80 to
+ * C2 9F in UTF-8. */
+static size_t control_length(const char *text) {
+    unsigned char first = (unsigned char)text[0], second = (unsigned char)text[1];
+    if (first < ' ' || first == 0x7F) return 1;
+    return first == 0xC2 && second >= 0x80 && second <= 0x9F ? 2 : 0;
+}
+
 /* Control characters of a name must not drive the terminal. */
 static void append(Line *to, const char *text) {
-    for (; *text && to->length < sizeof to->text; text++)
-        to->text[to->length++] = *text < ' ' || *text == 0x7F ? '?' : *text;
+    while (*text && to->length < sizeof to->text) {
+        size_t control = control_length(text);
+        to->text[to->length++] = control ? '?' : *text;
+        text += control ? control : 1;
+    }
 }
 
 static int hex_digit(char c) {
@@ -58,9 +71,11 @@ static void append_path(Line *to, uint64_t address) {
 }
 
 static void on_fault(int number, siginfo_t *info, void *context) {
+    static atomic_flag said = ATOMIC_FLAG_INIT;
     Line line = {.length = 0};
     (void)number;
     (void)context;
+    while (atomic_flag_test_and_set(&said)) pause(); /* several threads read: the first tells, and ends all */
     append(&line, "recast: ");
     append_path(&line, (uint64_t)(uintptr_t)info->si_addr);
     append(&line, " was cut while it was read, or its disk failed: nothing was made from it");

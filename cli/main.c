@@ -60,7 +60,8 @@ int main(int argc, char **argv) {
         print_usage(stderr);
         return error_exit_status(ERR_USAGE);
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    bool help = !strcmp(argv[1], "help"); /* help COMMAND: as COMMAND --help */
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (help && argc == 2)) {
         print_usage(stdout);
         return written();
     }
@@ -68,14 +69,16 @@ int main(int argc, char **argv) {
         printf("recast %s\n", RECAST_VERSION);
         return written();
     }
-    const Command *command = find_command(argv[1]);
-    if (!command) return unknown_command(argv[1]);
+    const Command *command = find_command(argv[help ? 2 : 1]);
+    if (!command) return unknown_command(argv[help ? 2 : 1]);
     process_catch_signals();
+    process_allow_files();
     catch_cut_files();
     ProgressLine line;
     progress_line_init(&line, NULL, true);
     Cli cli = {.command = command, .line = &line};
     Error err = {0};
-    int code = command->run(&cli, argc - 1, argv + 1, &err);
+    char *asked[] = {argv[0], "--help", NULL};
+    int code = help ? command->run(&cli, 2, asked, &err) : command->run(&cli, argc - 1, argv + 1, &err);
     return report(&cli, code, &err);
 }

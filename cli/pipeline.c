@@ -4,6 +4,7 @@
  * generate from the source, check each artifact against it, write the package, show it. */
 #include "cli/pipeline.h"
 #include "cli/build_device.h"
+#include "cli/cli.h"
 #include "convert/hf_form.h"
 #include "convert/produce.h"
 #include "core/output.h"
@@ -67,6 +68,15 @@ static int check_directory(const char *directory, bool replace, Error *err) {
     return 0;
 }
 
+/* The archive beside the directory: named before the work begins, and like every file not overwritten
+ * unasked. */
+static int name_archive(Build *b, Error *err) {
+    if (!b->recipe->archive) return 0;
+    b->result->archive = arena_printf(b->arena, "%s.%s", b->result->directory, b->recipe->archive);
+    if (!b->result->archive) return error_memory(err, "a path");
+    return b->options->replace ? 0 : cli_check_new(b->result->archive, "-o", err);
+}
+
 enum { WORK_DIGITS = 16 };
 
 /* What unfinished work is found again by: the recipe as it is carried out. Whether the sources are the same
@@ -103,6 +113,9 @@ static int open_all(Build *b, Error *err) {
     TRY(recipe_override_open(&b->derived, b->recipe, b->source, o->allocator, err));
     warn_of_adapters(b);
     int code = o->no_generate ? 0 : prompt_texts(&b->prompts, b->recipe, b->derived.top, b->arena, err);
+    if (!code && !o->no_generate)
+        code =
+            validate_prompts_fit(b->derived.top, b->prompts, b->recipe->n_prompts, b->recipe->n_tokens, err);
     if (code) return error_wrap(err, code, "%s", o->recipe_path);
     b->stacks = arena_alloc(b->arena, b->recipe->n_outputs, sizeof *b->stacks);
     b->artifacts = arena_alloc(b->arena, b->recipe->n_outputs, sizeof *b->artifacts);
@@ -121,6 +134,7 @@ static int open_all(Build *b, Error *err) {
     const char *final = o->directory ? o->directory : b->recipe->name;
     b->result->directory = arena_string(b->arena, final);
     TRY(check_directory(final, o->replace, err));
+    TRY(name_archive(b, err));
     if (b->recipe->sign_key) TRY(sign_key_open(&b->key, b->recipe->sign_key, err));
     if (o->dry_run) return 0;
     if (o->journal_seconds <= 0)
@@ -288,8 +302,9 @@ static int write_hf(Build *b, size_t i, Error *err) {
     int code = results ? 0 : error_memory(err, "the list of files");
     for (size_t f = 0; !code && dry && f < plan->n_files; f++) {
         results[f] = (FileResult){.size = hf_file_size(&plan->files[f])};
-        b->result->estimate.output_bytes += results[f].size;
         b->result->extras.checked += results[f].size;
+        convert_estimate_files(&b->result->estimate, results[f].size,
+                               plan->files[f].merged ? results[f].size : 0, b->options->threads);
     }
     HfConversion c = {.plan = plan,
                       .directory = path,
@@ -486,14 +501,11 @@ static int sign_package(Build *b, Error *err) {
 }
 
 static int archive_package(Build *b, Error *err) {
-    const char *kind = b->recipe->archive;
-    if (!kind) return 0;
+    if (!b->result->archive) return 0;
     ArchiveResult result;
     ArchiveOptions o = {.threads = b->options->threads, .progress = b->options->progress};
-    const char *path = arena_printf(b->arena, "%s.%s", b->result->directory, kind);
-    if (!path) return error_memory(err, "a path");
-    b->result->archive = path;
-    return archive_write(&result, path, b->result->directory, &o, err);
+    int code = archive_write(&result, b->result->archive, b->result->directory, &o, err);
+    return code ? error_wrap(err, code, "%s is complete, but its archive is not", b->result->directory) : 0;
 }
 
 static int compare_files(const void *a, const void *b) {

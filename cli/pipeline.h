@@ -60,8 +60,9 @@ typedef struct BuildResult {
     Arena *arena;
 } BuildResult;
 
-/* Everything is made in a hidden directory beside the final one and appears only when all checks passed.
- * After an error nothing appears; *out may be set all the same (its report, if there is one, says what
+/* Everything is made in a hidden directory beside the final one and appears only when all checks passed. The
+ * archive is made of what has appeared: if that fails, the directory stays, and the message says so. After
+ * any other error nothing appears; *out may be set all the same (its report, if there is one, says what
  * failed). Caller closes. */
 int build_run(BuildResult **out, const BuildOptions *options, Error *err) MUST_CHECK;
 void build_result_close(BuildResult *r);

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#define COPIED 2e9 /* bytes a second and core, read and written */
+
 /* Bytes of source files before this one, in the order in which they are proved. */
 static bool bytes_before(const Model *source, const Input *in, uint64_t *out) {
     *out = 0;
@@ -102,7 +104,6 @@ static int measure_hash(double *rate, const Allocator *allocator, Error *err) {
  */
 static int estimate_time(ConversionEstimate *e, const Conversion *c, int passes, ExecuteOptions options,
                          Error *err) {
-    static const double copy = 2e9; /* bytes a second and core, read and written */
     double rate = 1, chain = 0, longest = 0, hashed = 0;
     unsigned threads = options.threads ? options.threads : threads_available();
     TRY(measure_hash(&rate, options.allocator, err));
@@ -114,7 +115,7 @@ static int estimate_time(ConversionEstimate *e, const Conversion *c, int passes,
     }
     chain = longest / rate;
     double proof = (double)e->source_bytes * 1.05 / rate,
-           write = hashed / rate + (double)e->output_bytes / copy;
+           write = hashed / rate + (double)e->output_bytes / COPIED;
     if (passes == 2)
         e->seconds = proof + (write / threads > chain ? write / threads : chain);
     else
@@ -142,4 +143,12 @@ int convert_estimate(ConversionEstimate *out, const Conversion *c, int passes, E
     out->buffers = walks_memory(options.threads, groups, buffer);
     if (c->source) look_at_order(out, c);
     return estimate_time(out, c, passes, options, err);
+}
+
+void convert_estimate_files(ConversionEstimate *e, uint64_t written, uint64_t hashed, unsigned threads) {
+    uint64_t buffers = walks_memory(threads, 1 + (e->source_bytes != 0), WALK_PIECE);
+    if (!threads) threads = threads_available();
+    if (buffers > e->buffers) e->buffers = buffers;
+    e->output_bytes += written;
+    e->seconds += ((double)written / COPIED + (double)hashed / e->hash_rate) / threads;
 }

@@ -19,5 +19,8 @@ typedef struct ConversionEstimate {
  * for a few milliseconds to see how fast this machine is. */
 int convert_estimate(ConversionEstimate *out, const Conversion *c, int passes, ExecuteOptions options,
                      Error *err) MUST_CHECK;
+/* Adds the files of a Hugging Face form, which the same threads make: bytes that are written, and those that
+ * are hashed for their own sake. */
+void convert_estimate_files(ConversionEstimate *e, uint64_t written, uint64_t hashed, unsigned threads);
 
 #endif

@@ -104,7 +104,7 @@ static int copy_bytes(Copy *c, Error *err) {
 /* Creates the target, or fails without a trace. */
 static int copy_to_new(Copy *c, int directory, Error *err) {
     const char *name = last_component(c->to);
-    c->target = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    c->target = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (c->target < 0) return error_sys(err, ERR_IO, errno, "cannot create %s", c->to);
     int code = copy_bytes(c, err);
     bool nothing = c->share_only && c->refused;

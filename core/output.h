@@ -72,8 +72,8 @@ void output_dir_keep(OutputDir *d);
 /* mkdir -p */
 int make_directories(const char *path, Error *err) MUST_CHECK;
 /* Copies a regular file to a new name (which must not exist): reflink where the file system can, else copies
- * bytes; `link` hard-links instead, and copies if that is impossible. fsyncs. Mode 0644 less the umask.
- * Leaves nothing on failure. */
+ * bytes; `link` hard-links instead, and copies if that is impossible. fsyncs. Mode 0666 less the umask, as
+ * Output. Leaves nothing on failure. */
 int copy_file(const char *from, const char *to, bool link, Error *err) MUST_CHECK;
 /* The part of copy_file that moves no byte: a reflink, or with `link` a hard link. *done: whether it did;
  * else nothing is there. Errors as those of copy_file. */

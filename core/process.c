@@ -1,13 +1,16 @@
-/* process.c -- signal flags and the table of CPU features: the only mutable global state of the program. */
+/* process.c -- signal flags and the table of CPU features: the only mutable global state of the program, but
+ * for one flag in a handler (cli/cut_file.c). */
 #include "core/process.h"
 #include "core/cpu.h"
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
-static volatile sig_atomic_t caught; /* the signal, or 0 */
-static volatile sig_atomic_t asked;  /* somebody wants to know how far the work is */
+/* Atomic, because a handler runs on any thread and all threads look; lock-free ones are allowed there. */
+static atomic_int caught; /* the signal, or 0 */
+static atomic_int asked;  /* somebody wants to know how far the work is */
 
 /* The first signal is a wish that the work notices between two steps. Whoever sends a second doesn't want to
  * wait. */
@@ -46,6 +49,13 @@ void process_catch_signals(void) {
     catch_one(SIGTERM);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+}
+
+void process_allow_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 bool process_interrupted(void) {

@@ -8,6 +8,10 @@
 /* Catches SIGINT and SIGTERM (a second one ends the program at once); notes SIGUSR1; ignores SIGPIPE and
  * SIGXFSZ, so that they arrive as EPIPE and EFBIG. Called once by cli/. */
 void process_catch_signals(void);
+/* From now on as many files may be open as the system lets this process have: shells start with 1024, and a
+ * checkpoint of several hundred shards needs three for each while they are written side by side. Called once,
+ * by main. */
+void process_allow_files(void);
 bool process_interrupted(void); /* has one arrived? */
 /* Takes back an interrupt by SIGINT that has been obeyed, so that the next is the first again (a conversation
  * stops an answer and goes on). false, and nothing changes, if there was none or another signal came. */

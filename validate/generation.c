@@ -4,6 +4,7 @@
 #include "core/utf8.h"
 #include "runner/tokenizer.h"
 #include "validate/validation.h"
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -146,6 +147,26 @@ int validate_generate(GenerationRecord *out, const Model *model, const char *con
     return code;
 }
 
+static int fits(const Speaker *s, const char *prompt, uint32_t n_tokens, Error *err) {
+    Tokens ids;
+    tokens_init(&ids, NULL);
+    int code = encode(&ids, s->tokenizer, prompt, n_tokens, err);
+    tokens_free(&ids);
+    return code;
+}
+
+int validate_prompts_fit(const Model *model, const char *const *prompts, size_t n, uint32_t n_tokens,
+                         Error *err) {
+    Speaker s = {.model = model};
+    Error found = {0};
+    int code = vocab_open(&s.vocab, model, NULL, &found);
+    if (!code) code = tokenizer_open(&s.tokenizer, s.vocab, NULL, &found);
+    for (size_t i = 0; !code && i < n; i++) code = fits(&s, prompts[i], n_tokens, &found);
+    speaker_close(&s);
+    if (code != ERR_LIMIT && code != ERR_RECIPE) return 0;
+    return error_set(err, code, "%s", found.message);
+}
+
 /* ---- reproducing one ---- */
 
 /* "prompt 2 ("And God said...")": cut, so that a line stays a line. */
@@ -193,6 +214,23 @@ static void explain(Buffer *b, const Validation *v, const Generation *found, con
     generation_close(expected);
 }
 
+/* Hashes that hold, and beside them what a reader looks at: the text, and how near another one was. A margin
+ * that was not recorded is infinite. False with what to say of it. */
+static bool same_words(Buffer *b, const GenerationRecord *r, const Generation *found, const char *text) {
+    float margin = least_margin(found);
+    if (strcmp(text, r->text)) {
+        size_t at = 0;
+        while (text[at] == r->text[at]) at++;
+        buffer_printf(b, "the recorded tokens and logits, but they say another text from byte %zu on", at);
+        return false;
+    }
+    bool near = fabsf(r->least_margin - margin) <= 1e-6f * margin; /* a manifest's decimals may be rounded */
+    if (!isfinite(r->least_margin) || near) return true;
+    buffer_printf(b, "the recorded tokens and logits, but their least margin is %.9g, not %.9g",
+                  (double)margin, (double)r->least_margin);
+    return false;
+}
+
 typedef struct Tally {
     Speaker artifact, derived; /* derived: explains a difference; its model may be NULL */
     size_t tried, equal;
@@ -214,7 +252,9 @@ static int reproduce(const Validation *v, const GenerationRecord *r, size_t numb
                   "%srecorded with %s, this program computes %s", buffer_string(&b), r->arithmetic,
                   g->arithmetic);
     } else if (!strcmp(g->tokens_sha256, r->tokens_sha256) && !strcmp(g->logits_sha256, r->logits_sha256)) {
-        tally->equal++;
+        bool same = same_words(&b, r, g, text);
+        tally->equal += same;
+        if (!same) check_add(v, "generation", CHECK_FAIL, "generation", "%s", buffer_string(&b));
     } else {
         explain(&b, v, g, text, r, &tally->derived);
         check_add(v, "generation", CHECK_FAIL, "generation", "%s", buffer_string(&b));

@@ -395,6 +395,7 @@ static int check_all(Package *p, Error *err) {
     TRY(check_evidence(p->v, p->directory, &p->tree, p->manifest, err));
     TRY(check_signature(p->v, p->directory, &p->tree, p->manifest, err));
     TRY(open_recipe(p, err));
+    if (p->own) check_records(p->v, p->manifest, p->own);
     if (p->v->options->source) TRY(check_sources(p, err));
     for (size_t i = 0; i < p->manifest->n_artifacts; i++)
         TRY(check_artifact(p, &p->manifest->artifacts[i], err));

@@ -55,6 +55,10 @@ int validate_groups_known(const char *list, Error *err) MUST_CHECK;
 int validate_generate(GenerationRecord *out, const Model *model, const char *const *prompts, size_t n,
                       uint32_t n_tokens, const char *artifact, const ValidateOptions *options, Arena *arena,
                       Error *err) MUST_CHECK;
+/* Would that refuse a prompt for its length? To be asked before hours of work. ERR_LIMIT or ERR_RECIPE if so;
+ * 0 also where the tokenizer is none that this program knows. */
+int validate_prompts_fit(const Model *model, const char *const *prompts, size_t n, uint32_t n_tokens,
+                         Error *err) MUST_CHECK;
 
 /* Checks one artifact that was just built, against what it was built from, into r: structure, source and
  * generation groups. label: its name in the package, which is also that of the recipe's output. expected:

@@ -124,6 +124,9 @@ int rebuild_hf(const Validation *v, const Model *top, const SourceProof *proof, 
 int check_generation(const Validation *v, const Model *artifact, const char *path, bool lossless,
                      const Model *derived, size_t n_records, const GenerationRecord *records, Error *err);
 
+/* Are what a package records the prompts of its recipe, in their order? A line only if not (records.c). */
+void check_records(const Validation *v, const Manifest *m, const Recipe *r);
+
 /* ---- packages (package.c, hashes.c) ---- */
 
 /* Files against manifest and SHA256SUMS. Fills the sha256 of w's files that the manifest lists. */

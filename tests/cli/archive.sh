@@ -26,8 +26,8 @@ echo
 
 recast validate test.zip
 recast validate test.tar.zst | tail -n 2
-"$RECAST" validate test --report a.txt
-"$RECAST" validate test.tar.zst --report b.txt
+"$RECAST" validate test --report a.txt -q
+"$RECAST" validate test.tar.zst --report b.txt -q
 cmp a.txt b.txt && echo "the same report"
 "$RECAST" sign test --key "$keys/p256.key.pem" -q
 recast package test -o signed.zip -q

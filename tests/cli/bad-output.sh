@@ -18,10 +18,11 @@ echo "== over the source"
 recast convert old.gguf -o old.gguf --type f32 -q
 recast convert old.gguf -o old.gguf --type f32 --replace -q
 recast edit old.gguf -o old.gguf --set general.author=str:me -q
+recast edit old.gguf -o old.gguf --set general.author=str:me --replace -q
 ln -s old.gguf link.gguf
 ln old.gguf twin.gguf
-recast edit link.gguf -o old.gguf --set general.author=str:me -q
-recast edit twin.gguf -o old.gguf --set general.author=str:me -q
+recast edit link.gguf -o old.gguf --replace --set general.author=str:me -q
+recast edit twin.gguf -o old.gguf --replace --set general.author=str:me -q
 cmp old.gguf kept.gguf && echo "the old file is as it was"
 rm link.gguf twin.gguf
 recast build recipe.json -o model -q

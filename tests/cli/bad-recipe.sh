@@ -28,3 +28,5 @@ END
 HF_HUB_CACHE=cache attempt
 recipe '{}'; recast build recipe.json -o out -q --set overrides.num_experts_per_tok=999
 recast build recipe.json -o out -q --set nonsense
+# a prompt that leaves no room is found before anything is converted
+recast build recipe.json -o out -q --dry-run --set validate.tokens=2047

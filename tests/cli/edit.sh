@@ -20,7 +20,7 @@ recast run other.gguf -p x
 # without hashes: the same bytes, of either
 recast edit a.gguf -o c.gguf --set qwen3moe.expert_used_count=16 --set general.author=str:somebody --no-hash
 cmp b.gguf c.gguf && echo "the same bytes"
-recast edit a.gguf -o c.gguf --set qwen3moe.expert_used_count=12 --no-hash --json
+recast edit a.gguf -o c.gguf --replace --set qwen3moe.expert_used_count=12 --no-hash --json
 # a header that moved is padded; that says nothing of where a file comes from (1 MiB of data)
 { head -c 82 other.gguf && printf '\0\0\004\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'; } >large.gguf
 truncate -s 1048704 large.gguf

@@ -17,6 +17,10 @@ for d in pinned unhashed; do diff -r unpinned "$d" && echo "$d: the same files";
 sed -n 's/^\([0-9a-f]\{64\}\)  .*  \(.*\)/\1  unpinned\/\2/p' unpinned.txt | sha256sum -c --quiet && echo "and their hashes"
 recast convert model -o copy | grep -c '^[0-9a-f]\{64\}  '
 diff -r model copy && echo "a copy"
+# all files are open at once; the limit that a shell begins with is no limit
+(ulimit -Sn 24 && "$RECAST" convert model -o many -q >/dev/null) && diff -r model many && echo "many files"
+(ulimit -Sn 24 && "$RECAST" convert model -o many.gguf --split 2 -q >/dev/null) && ls many-*.gguf | wc -l
+rm -r many many-*.gguf
 
 # one pin is wrong, the others are absent: found in the pass, compared after it
 for pin in '"sha256": { "merges.txt": "'"$(printf %064d 1)"'" }' '"weights_sha256": "'"$(printf %064d 2)"'"'; do

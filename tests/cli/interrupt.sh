@@ -4,7 +4,7 @@
 printf 'GGUF\003\0\0\0\001\0\0\0\0\0\0\0\001\0\0\0\0\0\0\0\024\0\0\0\0\0\0\0general.architecture\010\0\0\0\005\0\0\0\0\0\0\0other\001\0\0\0\0\0\0\0w\001\0\0\0\0\0\0\040\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' >big.gguf
 truncate -s $((128 + 2147483648)) big.gguf
 echo old >out.gguf
-timeout --preserve-status -s INT 0.3 "$RECAST" edit big.gguf -o out.gguf --set other.x=u32:1
+timeout --preserve-status -s INT 0.3 "$RECAST" edit big.gguf -o out.gguf --replace --set other.x=u32:1
 echo "exit $?"
 cat out.gguf
 ls -A

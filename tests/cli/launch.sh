@@ -14,7 +14,7 @@ value() { "$RECAST" launch $gguf --engine llama.cpp --json | sed -n "s/^  \"$1\"
 fixed=$(($(value weights) + $(value compute) + $(value driver)))
 kv=$(($(value kv_f16_a_position) * 8192))
 for mib in $(((fixed + kv) / 1048576 + 1)) $(((fixed + kv) / 1048576)) $((fixed / 1048576)) $((fixed / 1048576 - 2)) 1; do
-    launch $gguf --engine llama.cpp --vram ${mib}M -o out.sh | tail -n 4
+    launch $gguf --engine llama.cpp --vram ${mib}M --replace -o out.sh | tail -n 4
     grep -o 'set -- -m.*-ctv [^ ]*' out.sh
 done
 launch package --engine llama.cpp --vram 24G --json | sed '/"script"/d'

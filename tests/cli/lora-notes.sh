@@ -8,7 +8,7 @@ cat >r.json <<END
 { "recipe": 1, "name": "Merged", "base": { "path": "model" }, "lora": [ { "path": "attention", "scale": 0.5 } ],
   "outputs": [ { "format": "gguf", "type": "bf16" }, { "format": "gguf", "type": "q8_0" } ], "validate": { "tokens": 4 } }
 END
-adapters() { "$RECAST" inspect "$@" | grep '^adapter\|^merged\|^made'; }
+adapters() { "$RECAST" inspect "$@" | grep '^architecture\|^adapter\|^merged\|^made'; }
 members() { # FILE MEMBER...
     "$RECAST" inspect "$1" --json | sed -n "/^  \"$2\":/,/^  }/p"
 }

@@ -23,6 +23,7 @@ HF_TOKEN="hf two" publish
 HF_TOKEN=hf_writer on_hub publish package --repo other/test
 HF_TOKEN=hf_writer on_hub publish package --repo test
 HF_TOKEN=hf_writer on_hub publish package
+HF_TOKEN=hf_writer on_hub publish model --repo me/test
 HF_HUB_OFFLINE=1 HF_TOKEN=hf_writer publish
 echo "== an address with a password in it is not shown, also not as one that is wrong"
 for url in http://me:geheim@127.0.0.1:1 http://geheim@127.0.0.1:1/x ftp://me:geheim@127.0.0.1 'http://127.0.0.1:1/?token=geheim'; do

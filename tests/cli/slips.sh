@@ -12,6 +12,7 @@ recast convert model -o x.gguf -q
 cp x.gguf kept.gguf
 recast convert model -o x.gguf --type f32 -q
 recast convert model x.gguf f32 --dry-run
+recast convert model -o x.gguf --progress json # before anything is hashed
 recast convert model -o x-{type}.gguf --type q8_0,q4_0 -q
 recast convert model -o x-{type}.gguf --type bf16,q8_0 -q
 cmp x.gguf kept.gguf && echo "as it was"
@@ -32,9 +33,44 @@ recast convert recipe.json -o hf -q
 recast convert recipe.json -o hf -q
 recast convert recipe.json -o hf --replace -q
 
+echo "== nor by any other command, and that is asked before the work"
+echo "In the beginning God created the heaven and the earth." >text.txt
+recipe '{ "num_experts_per_tok": 16 }' '[ { "format": "gguf", "type": "bf16" } ], "package": { "archive": "zip" }'
+mv recipe.json zip.json
+recipe '{ "num_experts_per_tok": 16 }' '[ { "format": "hf" } ]'
+"$RECAST" build zip.json -o made --no-generate --json -q | grep '"archive"'
+# KEPT COMMAND...: refused with KEPT as it was; then written anew, whole
+twice() {
+    kept=$1
+    shift
+    echo "mine" >"$kept"
+    recast "$@" -q
+    [ "$(cat "$kept")" = mine ] && echo "as it was"
+    "$RECAST" "$@" --replace -q >/dev/null || echo "exit $?"
+    [ "$(head -c 4 "$kept")" != mine ] && echo "written anew"
+}
+twice a.zip package made -o a.zip
+twice a.tar.zst package made -o a.tar.zst
+twice a.sh launch made --engine llama.cpp -o a.sh
+twice e.gguf edit x.gguf -o e.gguf --set general.author=str:me
+twice s.html sweep model --text text.txt --experts 4 --window 8 --no-speed --html s.html
+twice s.svg sweep model --text text.txt --experts 4 --window 8 --no-speed --picture s.svg
+twice s.csv sweep model --text text.txt --experts 4 --window 8 --no-speed --csv s.csv
+twice c.html compare model x.gguf --html c.html
+twice v.xml validate made --report v.xml
+twice b.zip build zip.json -o b --no-generate
+recast edit x.gguf --in-place --replace --set general.author=me
+rm -rf zip.json a.zip a.tar.zst a.sh e.gguf s.html s.svg s.csv c.html v.xml b b.zip
+
 echo "== -q is quiet, but for what was asked"
 recast convert model --hash -q | sed -E 's/ +[0-9.]+ [kM]?B / SIZE /'
 recast convert model -o y.gguf -q --json | grep -c sha256
+cp y.gguf z.gguf
+recast edit y.gguf -o w.gguf --set qwen3moe.expert_used_count=16 -q
+recast edit z.gguf --in-place --set qwen3moe.expert_used_count=16 -q
+recast validate z.gguf --report z.txt -q
+grep verdict z.txt
+rm -rf w.gguf z.gguf z.txt made made.zip text.txt
 
 echo "== a directory called like a file"
 for name in x.bin x.safetensors x.GGUF x.tar.zst; do recast convert recipe.json -o $name -q; done
@@ -46,6 +82,12 @@ for command in init launch; do "$RECAST" $command --help | grep -E -- '--(out|ou
 recast launch y.gguf --engine llama.cpp --output a.sh -q
 recast launch y.gguf --engine llama.cpp --out b.sh -q
 cmp a.sh b.sh && echo "the same"
+
+echo "== a script that is written elsewhere finds the model from there"
+mkdir sub
+"$RECAST" launch y.gguf --engine ollama -o sub/Modelfile -q
+grep -cF "FROM $PWD/y.gguf" sub/Modelfile
+"$RECAST" launch y.gguf --engine ollama -q | grep FROM
 echo "In the beginning God created the heaven and the earth." >text.txt
 recast sweep model --text text.txt --rope foo 2>&1
 recast sweep model --text text.txt --rope yarnish:4 2>&1

@@ -20,7 +20,7 @@ recast validate first-00001-of-00003.gguf --source model | grep -E "fail|verdict
 recast edit first-00001-of-00003.gguf -o new-00001-of-00003.gguf --set qwen3moe.expert_used_count=16 | size
 recast compare first-00001-of-00003.gguf new-00001-of-00003.gguf
 for i in 2 3; do cmp first-0000$i-of-00003.gguf new-0000$i-of-00003.gguf && echo "shard $i is shared"; done
-recast edit first-00001-of-00003.gguf -o one.gguf --set qwen3moe.expert_used_count=16 -q | size
+recast edit first-00001-of-00003.gguf -o one.gguf --set qwen3moe.expert_used_count=16 | size
 recast compare new-00001-of-00003.gguf one.gguf
 recast compare one.gguf one.gguf
 
@@ -50,6 +50,6 @@ recast convert model -o x --split 10
 recast convert model -o x-00001-of-00002.gguf
 recast convert recipe.json -o x.gguf --split 10
 recast edit first-00001-of-00003.gguf -o new-00001-of-00002.gguf --set general.name=x
-recast edit first-00001-of-00003.gguf -o new-00001-of-00003.gguf --set split.count=u16:4
-recast edit whole.gguf -o new-00001-of-00003.gguf --set general.name=x
+recast edit first-00001-of-00003.gguf -o new-00001-of-00003.gguf --replace --set split.count=u16:4
+recast edit whole.gguf -o new-00001-of-00003.gguf --replace --set general.name=x
 left

@@ -283,5 +283,17 @@ Test(convert_passes, estimate) {
     cr_assert_eq(e.source_bytes, 0);
     cr_assert_eq(e.output_bytes, 0);
     cr_assert_eq(e.disorder, 0);
+
+    /* files of a Hugging Face form take time and buffers, also where nothing is hashed */
+    ConversionEstimate none = {.hash_rate = e.hash_rate}, copied = none, hashed = none, proved = none;
+    convert_estimate_files(&copied, 1 << 30, 0, 2);
+    cr_assert_eq(copied.output_bytes, 1 << 30);
+    cr_assert_gt(copied.seconds, 0);
+    cr_assert_gt(copied.buffers, 0);
+    convert_estimate_files(&hashed, 1 << 30, 1 << 30, 2);
+    cr_assert_gt(hashed.seconds, copied.seconds);
+    proved.source_bytes = 1; /* the proof's walks have buffers too */
+    convert_estimate_files(&proved, 1 << 30, 0, 2);
+    cr_assert_gt(proved.buffers, copied.buffers);
     scene_close(&s);
 }

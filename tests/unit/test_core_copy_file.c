@@ -53,6 +53,17 @@ Test(core_copy_file, as_the_file_system_likes) {
     cr_assert_eq(s.st_mode & 07777, 0644);
 }
 
+/* A file that was shared, copied or written by an Output: the same mode. */
+Test(core_copy_file, mode_as_an_output) {
+    struct stat copied, written;
+    umask(002);
+    cr_assert_eq(copy(false, NULL), 0);
+    cr_assert_eq(stat(temp_path(&dir, "to"), &copied), 0);
+    cr_assert_eq(output_file(temp_path(&dir, "written"), "x", 1, NULL, NULL), 0);
+    cr_assert_eq(stat(temp_path(&dir, "written"), &written), 0);
+    cr_assert_eq(copied.st_mode, written.st_mode);
+}
+
 Test(core_copy_file, inside_the_kernel) {
     faults.no_clone = true;
     fault_set("pread", 1, EIO); /* not needed */

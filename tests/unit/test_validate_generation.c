@@ -1,6 +1,7 @@
 /* What a model says: recorded in hashes, reproduced from every lossless form, and explained where it differs.
  */
 #include "validate_fixture.h"
+#include <math.h>
 
 #define GGUF "{\"format\":\"gguf\",\"type\":\"bf16\"}"
 #define F16  "{\"format\":\"gguf\",\"type\":\"f16\"}"
@@ -89,6 +90,26 @@ Test(test_validate_generation, differences) {
     r = check_against(m, made_gguf, &record, 1);
     fails_with(r, "generation", "tiny-BF16.gguf: generation",
                "prompt 1 (\"And the LORD said\"): the same tokens, but other logits");
+    report_close(r);
+
+    record = m->generations[0];
+    record.text = "And the LORD went";
+    r = check_against(m, made_gguf, &record, 1);
+    fails_with(r, "generation", "tiny-BF16.gguf: generation",
+               "the recorded tokens and logits, but they say another text from byte 0 on");
+    report_close(r);
+
+    record = m->generations[0];
+    record.least_margin *= 2;
+    r = check_against(m, made_gguf, &record, 1);
+    fails_with(r, "generation", "tiny-BF16.gguf: generation",
+               "the recorded tokens and logits, but their least margin is ");
+    report_close(r);
+
+    record = m->generations[0];
+    record.least_margin = INFINITY; /* not recorded */
+    r = check_against(m, made_gguf, &record, 1);
+    cr_assert_eq(find_check(r, "generation", "tiny-BF16.gguf: generation")->status, CHECK_PASS);
     report_close(r);
 
     record.arithmetic = "recast-arithmetic-0/f32 activations/kv f32";

@@ -46,7 +46,7 @@ TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-all: $(BUILD)/recast $(if $(filter 1,$(CUDA)),cuda) ## build the program as build/recast
+all: $(BUILD)/recast ## build the program as build/recast
 
 deps: ## install what is missing, through the system's package manager
 	@sh tests/deps.sh $(DEPS)
@@ -95,6 +95,7 @@ NVCC       ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -
 # V13.0.88, say; nothing if it is older than 12.8, which is the first to know sm_100 and sm_120
 NVCC_IS    := $(if $(NVCC),$(shell $(NVCC) --version | sed -n 's/.*, V//p' | awk -F. '$$1 * 100 + $$2 >= 1208'))
 CUDA       ?= $(if $(NVCC_IS),1,0)
+all: $(if $(filter 1,$(CUDA)),cuda)
 CUDA_ARCHS ?= 80 86 89 90 100 120
 CUDA_DEBUG ?=
 CUDA_SRC   := $(sort $(wildcard runner/cuda/*.cu runner/cuda/*.cuh runner/cuda/*.h)) core/strict_math.h core/dtype.h core/error.h

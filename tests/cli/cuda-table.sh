@@ -13,3 +13,15 @@ sed -n '2s/  */ /gp' "$table"
 
 echo "--- spills, or no figures"
 sed 1,2d "$table" | grep -vE '^[^ ]+( +[0-9]+:[0-9]+:[0-9]+){6}$'
+
+echo "--- what make builds by default"
+default() { # RELEASE OPTIONS
+    printf '#!/bin/sh\necho "Cuda compilation tools, release x, V%s"\n' "$1" >nvcc
+    chmod +x nvcc
+    shift
+    env -u MAKEFLAGS -u CUDA make -n -C "$TOP" BUILD="$PWD/build" NVCC="$PWD/nvcc" "$@" all | grep -qF "$PWD/nvcc " && echo "with CUDA" || echo "without"
+}
+default 13.0.88
+default 12.8.93
+default 12.7.99
+default 13.0.88 CUDA=0

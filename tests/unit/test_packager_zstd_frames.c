@@ -134,7 +134,7 @@ static bool is_threaded(const Buffer *b, size_t expected) {
 
 enum { CONTENT = 30000 };
 
-Test(packager_zstd_frames, reads_what_was_written, .timeout = 60) {
+Test(packager_zstd_frames, reads_what_was_written) {
     static char content[CONTENT];
     const FrameStyle styles[] = {{0}, {.checksum = 1}, {.without_size = true}, {.without_sums = true}};
     make_content(content, CONTENT);
@@ -153,7 +153,7 @@ Test(packager_zstd_frames, reads_what_was_written, .timeout = 60) {
         }
 }
 
-Test(packager_zstd_frames, a_wrong_byte_anywhere, .timeout = 120) {
+Test(packager_zstd_frames, a_wrong_byte_anywhere) {
     static char content[CONTENT];
     Stream s;
     make_content(content, CONTENT);
@@ -200,13 +200,13 @@ static void lie(FrameStyle style) {
     free_stream(&s);
 }
 
-Test(packager_zstd_frames, a_table_that_lies, .timeout = 60) {
+Test(packager_zstd_frames, a_table_that_lies) {
     lie((FrameStyle){.checksum = 1});
     lie((FrameStyle){.without_size = true}); /* then only decoding can tell */
 }
 
 /* Two frames in one entry, an empty frame, a skippable one, no frames at all, no table, and two tables. */
-Test(packager_zstd_frames, unusual_streams, .timeout = 60) {
+Test(packager_zstd_frames, unusual_streams) {
     static char content[CONTENT];
     Stream s;
     make_content(content, CONTENT);
@@ -239,7 +239,7 @@ Test(packager_zstd_frames, unusual_streams, .timeout = 60) {
 }
 
 /* Threads keep to the limit that the reader has. */
-Test(packager_zstd_frames, a_window_that_is_too_large, .timeout = 60) {
+Test(packager_zstd_frames, a_window_that_is_too_large) {
     static char content[CONTENT];
     Stream s;
     make_content(content, CONTENT);
@@ -297,7 +297,7 @@ static int read_block(bool repeated, size_t n) {
     return read_between(frame, 9 + (repeated ? 1 : n), n, repeated ? "a repeated byte" : "a plain block");
 }
 
-Test(packager_zstd_frames, blocks_larger_than_their_window, .timeout = 60) {
+Test(packager_zstd_frames, blocks_larger_than_their_window) {
     for (int repeated = 0; repeated < 2; repeated++) {
         cr_assert_eq(read_block(repeated, 1024), 0);
         cr_assert_eq(read_block(repeated, 1025), ERR_FORMAT);
@@ -306,7 +306,7 @@ Test(packager_zstd_frames, blocks_larger_than_their_window, .timeout = 60) {
 }
 
 /* The header promises a smaller window than the matches need. */
-Test(packager_zstd_frames, matches_from_beyond_the_window, .timeout = 60) {
+Test(packager_zstd_frames, matches_from_beyond_the_window) {
     enum { FAR = 3 << 20, REPEATED = 64 << 10 };
     uint32_t state = 7;
     uint8_t *content = malloc(FAR);
@@ -358,7 +358,7 @@ static void unpack_both(const char *name, const char *path, const char *message)
     }
 }
 
-Test(packager_zstd_frames, hostile_archives_in_many_frames, .timeout = 120) {
+Test(packager_zstd_frames, hostile_archives_in_many_frames) {
     char line[300], path[400];
     size_t cut = 0, n = 0;
     FILE *table = fopen(HOSTILE "table.txt", "r");

@@ -134,7 +134,7 @@ static int check_claim(Finding *f, const HubFile *y, const Model *m, bool *claim
 
 /* Keys of two GGUFs, or parameters of A's config and a GGUF. */
 static int compare_header(Finding *f, const Model *m, Error *err) {
-    Model *other = NULL, stub = {.form = FORM_HF};
+    Model *other = NULL, of_config = {.form = FORM_HF};
     size_t n = 0;
     HubFile *config = side_find(&f->a, "config.json");
     int code = 0;
@@ -147,8 +147,8 @@ static int compare_header(Finding *f, const Model *m, Error *err) {
     if (!code && config) code = json_parse(&json, buffer_string(&text), text.length, "config.json", err);
     const char *class = cJSON_GetStringValue(cJSON_GetArrayItem(json_get(json, "architectures"), 0));
     const Family *family = class ? family_by_hf(class) : NULL;
-    if (!code && family) code = family->params_from_config(&stub.params, json, err);
-    if (!code && (family || other)) code = compared_keys_show(&n, list, other ? other : &stub, m, err);
+    if (!code && family) code = family->params_from_config(&of_config.params, json, err);
+    if (!code && (family || other)) code = compared_keys_show(&n, list, other ? other : &of_config, m, err);
     if (f->json) cJSON_AddItemToObject(f->json, "gguf_keys", list);
     if (!side_find(&f->b, "config.json")) f->n_changed += n; /* else its own keys count */
     model_close(other);

@@ -430,18 +430,7 @@ VECTOR void few_quantized(DType type, AddRest rest, const MatTile *t) {
     VECTOR_CODE void many_##name(const MatTile *t) {                                              \
         many_quantized(DT_##name, t);                                                             \
     }
-FOR_TYPE(Q4_0)
-FOR_TYPE(Q4_1)
-FOR_TYPE(Q5_0)
-FOR_TYPE(Q5_1)
-FOR_TYPE(Q8_0)
-FOR_TYPE(Q2_K)
-FOR_TYPE(Q3_K)
-FOR_TYPE(Q4_K)
-FOR_TYPE(Q5_K)
-FOR_TYPE(Q6_K)
-FOR_TYPE(IQ4_NL)
-FOR_TYPE(IQ4_XS)
+FOR_QUANTIZED_TYPES(FOR_TYPE)
 #undef FOR_TYPE
 
 static void quantized_lanes(const MatTile *t) {
@@ -449,12 +438,9 @@ static void quantized_lanes(const MatTile *t) {
         DType type;
         void (*few)(const MatTile *), (*many)(const MatTile *);
     } table[] = {
-        {DT_Q4_0, few_Q4_0, many_Q4_0},       {DT_Q4_1, few_Q4_1, many_Q4_1},
-        {DT_Q5_0, few_Q5_0, many_Q5_0},       {DT_Q5_1, few_Q5_1, many_Q5_1},
-        {DT_Q8_0, few_Q8_0, many_Q8_0},       {DT_Q2_K, few_Q2_K, many_Q2_K},
-        {DT_Q3_K, few_Q3_K, many_Q3_K},       {DT_Q4_K, few_Q4_K, many_Q4_K},
-        {DT_Q5_K, few_Q5_K, many_Q5_K},       {DT_Q6_K, few_Q6_K, many_Q6_K},
-        {DT_IQ4_NL, few_IQ4_NL, many_IQ4_NL}, {DT_IQ4_XS, few_IQ4_XS, many_IQ4_XS},
+#define FUNCTIONS(name) {DT_##name, few_##name, many_##name},
+        FOR_QUANTIZED_TYPES(FUNCTIONS)
+#undef FUNCTIONS
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].type == t->type) (t->n > 2 ? table[i].many : table[i].few)(t);

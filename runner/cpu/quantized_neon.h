@@ -198,18 +198,7 @@ NEON void many_vectors(DType type, const MatTile *t) {
     NEON_CODE void many_##name(const MatTile *t) { \
         many_vectors(DT_##name, t);                \
     }
-FOR_TYPE(Q4_0)
-FOR_TYPE(Q4_1)
-FOR_TYPE(Q5_0)
-FOR_TYPE(Q5_1)
-FOR_TYPE(Q8_0)
-FOR_TYPE(Q2_K)
-FOR_TYPE(Q3_K)
-FOR_TYPE(Q4_K)
-FOR_TYPE(Q5_K)
-FOR_TYPE(Q6_K)
-FOR_TYPE(IQ4_NL)
-FOR_TYPE(IQ4_XS)
+FOR_QUANTIZED_TYPES(FOR_TYPE)
 #undef FOR_TYPE
 
 static void quantized_of_type(const MatTile *t) {
@@ -217,12 +206,9 @@ static void quantized_of_type(const MatTile *t) {
         DType type;
         void (*one)(const MatTile *), (*many)(const MatTile *);
     } table[] = {
-        {DT_Q4_0, one_Q4_0, many_Q4_0},       {DT_Q4_1, one_Q4_1, many_Q4_1},
-        {DT_Q5_0, one_Q5_0, many_Q5_0},       {DT_Q5_1, one_Q5_1, many_Q5_1},
-        {DT_Q8_0, one_Q8_0, many_Q8_0},       {DT_Q2_K, one_Q2_K, many_Q2_K},
-        {DT_Q3_K, one_Q3_K, many_Q3_K},       {DT_Q4_K, one_Q4_K, many_Q4_K},
-        {DT_Q5_K, one_Q5_K, many_Q5_K},       {DT_Q6_K, one_Q6_K, many_Q6_K},
-        {DT_IQ4_NL, one_IQ4_NL, many_IQ4_NL}, {DT_IQ4_XS, one_IQ4_XS, many_IQ4_XS},
+#define FUNCTIONS(name) {DT_##name, one_##name, many_##name},
+        FOR_QUANTIZED_TYPES(FUNCTIONS)
+#undef FUNCTIONS
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].type == t->type) (t->n > 1 ? table[i].many : table[i].one)(t);

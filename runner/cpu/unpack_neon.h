@@ -5,9 +5,8 @@
 #ifndef RECAST_RUNNER_CPU_UNPACK_NEON_H
 #define RECAST_RUNNER_CPU_UNPACK_NEON_H
 
-#include "core/blocks.h"
-#include "core/dtype.h"
 #include "runner/cpu/neon.h"
+#include "runner/cpu/quantized_types.h"
 #include <string.h>
 
 /* Four blocks of 32 weights: d * scale[half] * w, -/+ m * min[half]. Where scales or minima are those of
@@ -17,42 +16,6 @@ typedef struct WeightFour {
     float32x4_t d, m;
     int32x4_t scale[2], min[2];
 } WeightFour;
-
-typedef enum Per { PER_NONE, PER_BLOCK, PER_HALF } Per;
-
-NEON Per scales_of(DType t) {
-    if (t == DT_Q2_K || t == DT_Q3_K || t == DT_Q6_K) return PER_HALF;
-    return t == DT_Q4_K || t == DT_Q5_K || t == DT_IQ4_XS ? PER_BLOCK : PER_NONE;
-}
-
-NEON bool is_super(DType t) { /* 256 elements, eight blocks under one d */
-    return scales_of(t) != PER_NONE;
-}
-
-NEON bool adds_minimum(DType t) {
-    return t == DT_Q4_1 || t == DT_Q5_1;
-}
-
-NEON bool has_minimum(DType t) {
-    return adds_minimum(t) || t == DT_Q2_K || t == DT_Q4_K || t == DT_Q5_K;
-}
-
-NEON size_t block_bytes(DType t) {
-    switch (t) {
-    case DT_Q4_0: return sizeof(block_q4_0);
-    case DT_Q4_1: return sizeof(block_q4_1);
-    case DT_Q5_0: return sizeof(block_q5_0);
-    case DT_Q5_1: return sizeof(block_q5_1);
-    case DT_Q8_0: return sizeof(block_q8_0);
-    case DT_IQ4_NL: return sizeof(block_iq4_nl);
-    case DT_Q2_K: return sizeof(block_q2_K);
-    case DT_Q3_K: return sizeof(block_q3_K);
-    case DT_Q4_K: return sizeof(block_q4_K);
-    case DT_Q5_K: return sizeof(block_q5_K);
-    case DT_Q6_K: return sizeof(block_q6_K);
-    default: return sizeof(block_iq4_xs);
-    }
-}
 
 /* ---- pieces ---- */
 

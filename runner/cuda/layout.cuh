@@ -50,10 +50,6 @@ struct Work {
     uint8_t *staging;
 };
 
-struct Sizes {
-    uint64_t weights, kv, work;
-};
-
 static inline uint32_t batch_of(const CudaModel &m) {
     uint32_t b = MOST_ENTRIES / (m.n_experts_used ? m.n_experts_used : 1);
     b = b < 1 ? 1 : b > MOST_BATCH ? MOST_BATCH : b;

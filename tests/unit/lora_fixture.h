@@ -93,4 +93,23 @@ static inline void *tensor_bytes_of(const Model *m, const char *name) {
     return bytes;
 }
 
+/* ---- bases ---- */
+
+/* A fixture whose expert size is not half of its hidden size, so that shapes tell layouts apart. */
+static inline FixtureModel small_model(void) {
+    FixtureModel m = fixture_model_default();
+    m.ff = 48;
+    m.experts = 4;
+    return m;
+}
+
+enum { SE = 4, SR = 3, SD = 64, SI = 48 };
+
+static inline void base_write(const FixtureModel *m, FixturePath out, const char *directory,
+                              const char *name) {
+    fixture_path(out, directory, name);
+    mkdir(out, 0755);
+    fixture_model(out, m);
+}
+
 #endif

@@ -15,6 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A call that takes an Error by the name `err` and must succeed. */
+#define OK(call)                                       \
+    do {                                               \
+        Error ok_err = {0};                            \
+        Error *err = &ok_err;                          \
+        cr_assert_eq((call), 0, "%s", ok_err.message); \
+    } while (0)
+
 /* Serves `left` requests and fails every later one; counts what is alive. */
 typedef struct FailingAllocator {
     size_t left;

@@ -5,14 +5,8 @@
 #include "model/model.h"
 #include "runner/eval.h"
 #include "runner/passkey.h"
+#include "support.h"
 #include <math.h>
-
-#define OK(call)                                       \
-    do {                                               \
-        Error ok_err = {0};                            \
-        Error *err = &ok_err;                          \
-        cr_assert_eq((call), 0, "%s", ok_err.message); \
-    } while (0)
 
 typedef struct Tiny {
     Model *model;

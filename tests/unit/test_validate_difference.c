@@ -3,18 +3,12 @@
 #include "core/blocks.h"
 #include "core/floats.h"
 #include "core/quantize.h"
+#include "support.h"
 #include "validate/difference.h"
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define OK(call)                                       \
-    do {                                               \
-        Error ok_err = {0};                            \
-        Error *err = &ok_err;                          \
-        cr_assert_eq((call), 0, "%s", ok_err.message); \
-    } while (0)
 
 /* A tensor over bytes in memory. */
 typedef struct Laid {

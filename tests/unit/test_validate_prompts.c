@@ -1,13 +1,7 @@
 /* A recipe's prompts as texts: plain ones untouched, conversations as the base's chat template has them. */
 #include "fixture.h"
+#include "support.h"
 #include "validate/prompts.h"
-
-#define OK(call)                                       \
-    do {                                               \
-        Error ok_err = {0};                            \
-        Error *err = &ok_err;                          \
-        cr_assert_eq((call), 0, "%s", ok_err.message); \
-    } while (0)
 
 static const RecipeMessage messages[] = {{"system", "Be short."}, {"user", "Who made the heaven?"}};
 static const char *const prompts[] = {"In the beginning", NULL};

@@ -6,15 +6,9 @@
 #include "retype_fixture.h"
 #include "runner/runner.h"
 #include "runner/tokenizer.h"
+#include "support.h"
 #include "validate/quality.h"
 #include <math.h>
-
-#define OK(call)                                       \
-    do {                                               \
-        Error ok_err = {0};                            \
-        Error *err = &ok_err;                          \
-        cr_assert_eq((call), 0, "%s", ok_err.message); \
-    } while (0)
 
 static const char *const prompts[] = {"And the LORD said", "In the beginning God created"};
 

@@ -9,14 +9,8 @@
 #include "fixture.h"
 #include "model/views.h"
 #include "packager/package.h"
+#include "support.h"
 #include "validate/validate.h"
-
-#define OK(call)                                       \
-    do {                                               \
-        Error ok_err = {0};                            \
-        Error *err = &ok_err;                          \
-        cr_assert_eq((call), 0, "%s", ok_err.message); \
-    } while (0)
 
 typedef struct Made {
     FixturePath root, package; /* package: root/pkg */
